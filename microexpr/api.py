@@ -1,0 +1,381 @@
+"""The verbs. The command line and the page call these and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microexpr.errors import BadInput
+from microexpr.types import Clip, Dataset
+
+if TYPE_CHECKING:
+    from microexpr.evaluate.results import Run
+    from microexpr.evaluate.rows import CompareRow
+
+Progress = Callable[[str, int, int], None]
+
+SELECTIONS = ("last",)
+
+
+def load(name: str, root: Path | str | None = None, part: str | None = None, **options: Any) -> Dataset:
+    """Reads a data set by name; see `datasets.load`."""
+    from microexpr import datasets
+
+    return datasets.load(name, root, part, **options)
+
+
+def evaluate(
+    method: str,
+    dataset: str | Dataset,
+    root: Path | str | None = None,
+    *,
+    part: str | None = None,
+    protocol: str = "loso",
+    folds: int = 10,
+    select: str = "last",
+    seeds: int = 1,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    jobs: int | None = None,
+    runs: Path | str = "runs",
+    command: str = "",
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Evaluates one method on one data set, or continues where an earlier call was stopped.
+
+    Args:
+        method: a name of `microexpr.methods.METHODS`.
+        dataset: a name of `microexpr.datasets.DATASETS`, or what `load` gave.
+        root: the data set's folder.
+        part: one member database of a composite set.
+        protocol: "loso", "leave-one-dataset-out" or "subject-k-fold" (with `folds`).
+        select: which epoch counts: "last".
+        seeds: runs with the seeds 0 to seeds - 1.
+        epochs, device: the method's settings of these names.
+        settings: further settings of the method.
+        jobs: worker processes, each with one thread; default one for each core.
+        runs: folder of run folders.
+        progress: called with (step, done, total).
+
+    Returns:
+        One `Run` for each seed.
+    """
+    from microexpr import methods
+    from microexpr.evaluate import protocols, results, runner
+    from microexpr.methods._settings import settings_of
+
+    if select not in SELECTIONS:
+        raise BadInput(f"select to be one of {', '.join(SELECTIONS)}", repr(select), "the last epoch is the honest one")
+    if seeds < 1:
+        raise BadInput("at least 1 seed", str(seeds), "set --seeds to the number of runs")
+    if jobs is not None and jobs < 1:
+        raise BadInput("at least 1 job", str(jobs), "set --jobs to the number of worker processes")
+    asked = dict(settings or {})
+    asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
+    methods.create(method, **asked)  # a wrong name or setting is told before any data is read
+    data = load(dataset, root, part) if isinstance(dataset, str) else _part(dataset, part)
+    split = protocols.megc(protocol, folds)
+    finished = []
+    for seed in range(seeds):
+        seeded = methods.create(method, **{"seed": seed, **asked})
+        folder = runner.evaluate(
+            seeded,
+            data,
+            split,
+            name=method,
+            settings=settings_of(seeded),
+            runs=Path(runs),
+            part=part,
+            select=select,
+            jobs=jobs or available_cores(),
+            command=command,
+            progress=progress,
+        )
+        finished.append(results.read_run(folder))
+    return finished
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _part(data: Dataset, part: str | None) -> Dataset:
+    if part is None:
+        return data
+    clips: tuple[Clip, ...] = tuple(clip for clip in data.clips if clip.dataset == part)
+    if not clips:
+        raise BadInput(f"a part of {data.name}", repr(part), "leave part out for the whole set")
+    return dataclasses.replace(data, clips=clips)
+
+
+def read_runs(folders: Sequence[Path | str]) -> list[Run]:
+    """Reads run folders."""
+    from microexpr.evaluate import results
+
+    return [results.read_run(Path(folder)) for folder in folders]
+
+
+def compare(runs: Sequence[Path | str | Run], against: str | None = None) -> list[CompareRow]:
+    """Run folders (or runs) on the same clips side by side; see `evaluate.rows.compare_rows`."""
+    from microexpr.evaluate import results, rows
+
+    return rows.compare_rows(
+        [run if isinstance(run, results.Run) else results.read_run(Path(run)) for run in runs], against
+    )
+
+
+def train(
+    method: str,
+    dataset: str | Dataset,
+    out: Path | str,
+    root: Path | str | None = None,
+    *,
+    part: str | None = None,
+    epochs: int | None = None,
+    device: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Path, Path]:
+    """Trains a method on all clips of a data set and writes its weights and a card that says what they are.
+
+    Arguments as in `evaluate`; `out` ends in ``.safetensors``. Nothing is held back, so nothing here says how good the
+    weights are: evaluate the same settings for that.
+
+    Returns:
+        The weights file and the card (``.md`` beside it).
+    """
+    from microexpr import methods
+    from microexpr.evaluate import protocols, runner
+    from microexpr.methods import card, weights
+    from microexpr.motion.files import replace_file
+
+    file = Path(out)
+    if file.suffix != ".safetensors":
+        raise BadInput("an output file ending in .safetensors", repr(str(out)), "choose such a name")
+    if not file.parent.is_dir():
+        raise BadInput("a folder that exists", str(file.parent), "make it or choose another --out")
+    asked = dict(settings or {})
+    asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
+    unfitted = methods.create(method, **asked)
+    data = load(dataset, root, part) if isinstance(dataset, str) else _part(dataset, part)
+    protocol = protocols.megc()
+    labelled = protocols.label(data.clips, protocol)
+    runner.check_needs(unfitted, method, labelled.clips, data.name)
+    x = runner.represent(unfitted, labelled.clips, jobs or available_cores(), progress)
+    if progress:
+        progress("train", 0, 1)
+    fitted = unfitted.fit(x, labelled.labels, [clip.subject for clip in labelled.clips])
+    if progress:
+        progress("train", 1, 1)
+    record = {
+        "dataset": data.name,
+        "part": part,
+        "rendered": data.rendered,
+        "clips": len(labelled.clips),
+        "subjects": len({clip.subject for clip in labelled.clips}),
+        "counts": {name: int((labelled.labels == number).sum()) for number, name in enumerate(protocol.classes)},
+        "data": runner.data_digest(labelled.clips),
+        "versions": runner.versions(),
+    }
+    replace_file(file, weights.to_bytes(fitted, method, protocol.classes, record))
+    beside = file.with_suffix(".md")
+    replace_file(beside, card.text(method, fitted, record, file.name).encode())
+    return file, beside
+
+
+def synthesize(
+    out: Path | str,
+    *,
+    subjects: int = 6,
+    clips_per_subject: int = 6,
+    fps: float = 200.0,
+    peak: float = 2.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Path:
+    """Writes a rendered data set: frames and truth; see `datasets.synthetic.write`."""
+    from microexpr.datasets import synthetic
+
+    return synthetic.write(
+        Path(out),
+        subjects=subjects,
+        clips_per_subject=clips_per_subject,
+        fps=fps,
+        peak=peak,
+        seed=seed,
+        progress=(lambda done, total: progress("write frames", done, total)) if progress else None,
+    )
+
+
+def flow(first: Path | str, second: Path | str, *, mode: str = "opencv") -> np.ndarray:
+    """Optical flow from one picture file to another, float32 "2 h w" in pixels; see `motion.flow.flow_between`."""
+    from microexpr.motion.files import read_picture
+    from microexpr.motion.flow import flow_between
+
+    return flow_between(read_picture(Path(first)), read_picture(Path(second)), mode=mode)
+
+
+def summarize_flow(field: np.ndarray) -> dict[str, Any]:
+    """Size, motion (pixels) and strain of a flow field "2 h w" in a few numbers."""
+    from microexpr.motion.flow import magnitude, strain
+
+    length = magnitude(field)
+    return {
+        "width": int(field.shape[2]),
+        "height": int(field.shape[1]),
+        "mean_motion_px": float(length.mean()),
+        "largest_motion_px": float(length.max()),
+        "mean_u_px": float(field[0].mean()),
+        "mean_v_px": float(field[1].mean()),
+        "largest_strain": float(strain(field).max()),
+    }
+
+
+def report(runs: Sequence[Path | str], out: Path | str, plates: Sequence[tuple[str, bytes]] = ()) -> Path:
+    """One self-contained HTML page about run folders; see `evaluate.report.write_report`."""
+    from microexpr.evaluate.report import write_report
+
+    return write_report(read_runs(runs), Path(out), plates)
+
+
+def describe_datasets() -> list[dict[str, Any]]:
+    """One row per registered data set."""
+    from microexpr import datasets
+
+    keys = ("name", "what", "clips", "subjects", "carries")
+    return [{key: described[key] for key in keys} for described in map(describe_dataset, datasets.names())]
+
+
+def describe_dataset(name: str) -> dict[str, Any]:
+    """What a data set is, its licence, how to get it, the expected folder and how to cite it."""
+    from microexpr import datasets
+
+    module = datasets.adapter(name)
+    return {
+        "name": name,
+        "what": module.WHAT,
+        "clips": module.CLIPS or "as asked",
+        "subjects": module.SUBJECTS or "as asked",
+        "carries": module.CARRIES,
+        "licence": module.LICENCE,
+        "how_to_get": module.HOW_TO_GET,
+        "expected": " ".join(module.EXPECTED_TREE.split()),
+        "root": f"--root, or the environment variable {datasets.root_variable(name)}",
+        "cite": module.CITATION,
+    }
+
+
+def describe_methods() -> list[dict[str, Any]]:
+    """One row per registered method."""
+    from microexpr import methods
+
+    return [
+        {
+            "name": name,
+            "what": methods.entry(name).title,
+            "needs": sorted(methods.create(name).needs),
+            "doi": methods.entry(name).doi,
+        }
+        for name in methods.names()
+    ]
+
+
+def describe_method(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A method's reference, settings and, for a network, every layer with its output shape and parameters."""
+    from microexpr import methods
+    from microexpr.methods._settings import settings_of
+
+    method: Any = methods.create(name, **(settings or {}))
+    layers = method.layers() if hasattr(method, "layers") else []
+    columns = ("layer", "kind", "output", "parameters")
+    return {
+        "name": name,
+        "what": methods.entry(name).title,
+        "doi": methods.entry(name).doi or "none",
+        "needs": sorted(method.needs),
+        **({"parameters": sum(layer[-1] for layer in layers)} if layers else {}),
+        "settings": settings_of(method),
+        "layers": [dict(zip(columns, layer, strict=True)) for layer in layers],
+    }
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What `demo` made: the run, the report page and the folder of plates."""
+
+    run: Run
+    report: Path
+    plates: Path
+
+
+def demo(
+    out: Path | str = "microexpr-demo",
+    *,
+    subjects: int = 4,
+    clips_per_subject: int = 6,
+    epochs: int = 30,
+    jobs: int | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Demo:
+    """Renders clips of three emotions, evaluates MJFN on them under LOSO, draws plates and writes a report.
+
+    Rendered subjects share one face, so its figures are no evidence of accuracy on real faces; it shows that everything
+    works, and what the pictures mean.
+    """
+    from microexpr.evaluate import protocols, report
+    from microexpr.motion.files import write_picture
+
+    folder = Path(out)
+    data = load("synthetic", subjects=subjects, clips_per_subject=clips_per_subject)
+    run = evaluate("mjfn", data, epochs=epochs, jobs=jobs, runs=folder / "runs", command=command, progress=progress)[0]
+    plates = folder / "plates"
+    class_of = protocols.megc().class_of
+    first_of: dict[str, Clip] = {}
+    for clip in data.clips:
+        first_of.setdefault(class_of[clip.emotion], clip)
+    pictures = []
+    for name, clip in first_of.items():
+        plate, caption = _plate(clip, run, name)
+        file = plates / f"{clip.key.replace('/', '-')}.png"
+        _make_folder(plates)
+        write_picture(file, plate)
+        pictures.append((caption, file.read_bytes()))
+    return Demo(run, report.write_report([run], folder / "report.html", pictures), plates)
+
+
+def _plate(clip: Clip, run: Run, truth: str) -> tuple[np.ndarray, str]:
+    """The plate of an evaluated clip, and its caption; probabilities are those of the fold that had not seen it."""
+    from microexpr.motion.flow import clip_flow
+    from microexpr.video.draw import plate
+
+    if clip.frames is None or clip.onset is None or clip.apex is None:
+        raise BadInput("a clip with frames, onset and apex", clip.key, "plates are drawn of such clips")
+    probabilities = dict(zip(run.info["classes"], run.probabilities[run.clips.index(clip.key)], strict=True))
+    drawn = plate(
+        clip.frames.read(clip.onset),
+        clip.frames.read(clip.apex),
+        clip_flow(clip),
+        probabilities,
+        clip.onset,
+        clip.apex,
+        clip.fps,
+    )
+    units = " + ".join(clip.action_units)
+    return drawn, f"{clip.emotion} (action units {units}), truth {truth}: rendered clip {clip.key}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput("a place that can be written", f"{folder}: {error.strerror}", "choose another --out") from error

@@ -1,0 +1,91 @@
+"""The data sets: one literal table, name -> module. Modules are imported when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from microexpr.errors import BadInput, DatasetNotFound, UnknownName
+from microexpr.types import Dataset
+
+DATASETS = {
+    "synthetic": "microexpr.datasets.synthetic",
+    "megc2019-flow": "microexpr.datasets.megc2019_flow",
+}
+
+# Sets that are made rather than read: a root is possible but not needed, and figures on them are no evidence.
+RENDERED = frozenset({"synthetic"})
+
+
+def names() -> list[str]:
+    """The registered data sets."""
+    return list(DATASETS)
+
+
+def adapter(name: str) -> ModuleType:
+    """The module of a data set: its `read`, CITATION, LICENCE, HOW_TO_GET, EXPECTED_TREE.
+
+    Raises:
+        UnknownName: nothing is registered under the name.
+    """
+    if name not in DATASETS:
+        raise UnknownName("data set", name, DATASETS)
+    return importlib.import_module(DATASETS[name])
+
+
+def load(name: str, root: Path | str | None = None, part: str | None = None, **options: Any) -> Dataset:
+    """Reads a data set.
+
+    Args:
+        name: a key of `DATASETS`.
+        root: its folder; otherwise the environment variable ``MICROEXPR_<NAME>``, otherwise the user's config file.
+        part: one member database of a composite set, e.g. ``"casme2"``.
+        options: settings of a rendered set (``subjects``, ``clips_per_subject``, ``fps``, ``peak``, ``seed``).
+
+    Raises:
+        DatasetNotFound: no root, or it is no folder.
+        BadInput: the folder is not what the adapter expects, or the part has no clip.
+    """
+    module = adapter(name)
+    folder = _root(name, root)
+    if folder is None and name in RENDERED:
+        clips = module.read(None, **options)
+    else:
+        if folder is None or not folder.is_dir():
+            raise DatasetNotFound(name, folder, root_variable(name), module.EXPECTED_TREE, module.HOW_TO_GET)
+        clips = module.read(folder, **options)
+    if part is not None:
+        known = sorted({clip.dataset for clip in clips})
+        if part not in known:
+            raise BadInput(f"a part of {name} ({', '.join(known)})", repr(part), "name one of them or leave --part out")
+        clips = [clip for clip in clips if clip.dataset == part]
+    return Dataset(name, tuple(clips), rendered=name in RENDERED)
+
+
+def root_variable(name: str) -> str:
+    """Environment variable that may name a data set's folder."""
+    return "MICROEXPR_" + name.upper().replace("-", "_")
+
+
+def _root(name: str, root: Path | str | None) -> Path | None:
+    """--root, else the environment, else the config file; never a search through parent folders."""
+    if root is not None:
+        return Path(root)
+    if text := os.environ.get(root_variable(name)):
+        return Path(text)
+    from platformdirs import user_config_path
+
+    config = user_config_path("microexpr") / "config.toml"
+    if not config.is_file():
+        return None
+    try:
+        roots = tomllib.loads(config.read_text(encoding="utf-8")).get("roots", {})
+        return Path(roots[name]).expanduser() if name in roots else None
+    except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+        raise BadInput(
+            "a TOML file with a table [roots]", f"{config}: {error}", 'write: [roots] and "name" = "folder"'
+        ) from error

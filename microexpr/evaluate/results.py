@@ -1,0 +1,172 @@
+"""Run folders: ``run.json`` says what was asked, ``folds/<name>.csv`` holds one fold's predictions.
+
+Predictions are stored, numbers are derived. Every file is written by rename, so a run can be killed at any moment:
+what has a file is done, what has none is not.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from microexpr.errors import BadInput, RunMismatch
+from microexpr.motion.files import replace_file
+
+FORMAT = 1  # of the run folder; a change of run.json or of the fold files raises it
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder as it was read: finished folds only.
+
+    Attributes:
+        folder: where it lies.
+        info: run.json.
+        folds, finished: names of all folds, and of those that have a file.
+        clips, databases, subjects: of every predicted clip.
+        truth, predicted: class numbers "clip".
+        probabilities: "clip class".
+    """
+
+    folder: Path
+    info: dict[str, Any]
+    folds: tuple[str, ...]
+    finished: tuple[str, ...]
+    clips: tuple[str, ...]
+    databases: tuple[str, ...]
+    subjects: tuple[str, ...]
+    truth: Int[np.ndarray, " clip"]
+    predicted: Int[np.ndarray, " clip"]
+    probabilities: Float[np.ndarray, "clip class"]
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spare blanks: equal content, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest(value: Any) -> str:
+    """First 12 hex digits of the sha256 of the canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:12]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Writes by rename: the file is there whole or not at all.
+
+    Raises:
+        BadInput: the place can't be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, text.encode())
+    except OSError as error:
+        advice = "choose another output folder"
+        raise BadInput("a place that can be written", f"{file}: {error.strerror}", advice) from error
+
+
+def fold_file(folder: Path, fold: str) -> Path:
+    """Where a fold's predictions lie."""
+    return folder / "folds" / (fold.replace("/", "-") + ".csv")
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """Header of a fold file."""
+    return ["clip", "dataset", "subject", "truth", "predicted", *(f"probability_{name}" for name in classes)]
+
+
+def write_fold(folder: Path, fold: str, classes: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes one fold's predictions; each row has the fields of `columns`."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns(classes), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(fold_file(folder, fold), stream.getvalue())
+
+
+def read_fold(folder: Path, fold: str, classes: Sequence[str], clips: Sequence[str]) -> list[dict[str, str]] | None:
+    """One fold's rows, or None where the fold is not done.
+
+    Raises:
+        BadInput: there is a file, but it does not hold exactly the fold's clips.
+    """
+    file = fold_file(folder, fold)
+    if not file.is_file():
+        return None
+    with file.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        header = list(reader.fieldnames or ())
+        rows = list(reader)
+    whole = header == columns(classes) and [row["clip"] for row in rows] == list(clips)
+    if not whole or any(value in (None, "") for row in rows for value in row.values()):
+        raise BadInput(
+            f"{len(clips)} whole rows of fold {fold}",
+            f"{len(rows)} in {file}, damaged or edited",
+            "delete that file and evaluate again",
+        )
+    return rows
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """run.json of a run folder.
+
+    Raises:
+        BadInput: the folder holds no run.
+        RunMismatch: another format.
+    """
+    file = folder / "run.json"
+    if not file.is_file():
+        raise BadInput("a run folder with run.json", str(folder), "give a folder that `microexpr evaluate` wrote")
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+        found = info["format"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadInput(
+            "a run.json that `microexpr evaluate` wrote", f"{file}, which is damaged", "move the run folder away"
+        ) from error
+    if found != FORMAT:
+        raise RunMismatch(
+            f"expected run format {FORMAT}, got {found} in {folder} (written by microexpr "
+            f"{info.get('versions', {}).get('microexpr', 'of unknown version')}); "
+            "read it with that version or move it away"
+        )
+    return info
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a run folder: run.json and the folds that are finished.
+
+    Raises:
+        BadInput: no run folder, or a damaged file, which is named.
+        RunMismatch: another format.
+    """
+    info = read_info(folder)
+    classes = info["classes"]
+    done = {
+        name: rows
+        for name, clips in info["folds"].items()
+        if (rows := read_fold(folder, name, classes, clips)) is not None
+    }
+    rows = [row for fold in done.values() for row in fold]
+    return Run(
+        folder=folder,
+        info=info,
+        folds=tuple(info["folds"]),
+        finished=tuple(done),
+        clips=tuple(row["clip"] for row in rows),
+        databases=tuple(row["dataset"] for row in rows),
+        subjects=tuple(row["subject"] for row in rows),
+        truth=np.array([classes.index(row["truth"]) for row in rows], dtype=np.int64),
+        predicted=np.array([classes.index(row["predicted"]) for row in rows], dtype=np.int64),
+        probabilities=np.array(
+            [[float(row[f"probability_{name}"]) for name in classes] for row in rows], dtype=np.float64
+        ).reshape(len(rows), len(classes)),
+    )

@@ -1,0 +1,86 @@
+"""The methods: one literal table, name -> class, settings and reference. Classes are imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from microexpr.errors import UnknownName
+from microexpr.types import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table.
+
+    Attributes:
+        path: "module:class".
+        settings: what differs from the class's defaults.
+        title: what it is, in a line.
+        doi: of the paper it comes from; empty for the floors, which are nobody's.
+    """
+
+    path: str
+    title: str
+    doi: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+_MJFN = "10.1007/s41095-021-0217-9"
+
+METHODS = {
+    "mjfn-bbn": Entry(
+        "microexpr.methods.mjfn:MJFN", "backbone of MJFN alone (Li et al. 2021)", _MJFN, {"taps": (), "fusion": "none"}
+    ),
+    "mjfn-avg": Entry(
+        "microexpr.methods.mjfn:MJFN", "MJFN, decisions averaged (Li et al. 2021)", _MJFN, {"fusion": "mean"}
+    ),
+    "mjfn": Entry("microexpr.methods.mjfn:MJFN", "multi-scale joint feature network (Li et al. 2021)", _MJFN),
+    "majority": Entry("microexpr.methods.floors:Majority", "floor: always the most frequent class"),
+    "prior": Entry("microexpr.methods.floors:Prior", "floor: a class drawn with its frequency"),
+    "flow-svm": Entry("microexpr.methods.flow_svm:FlowSVM", "floor: linear SVM on the 28x28 flow"),
+    "flow-linear": Entry(
+        "microexpr.methods.flow_linear:FlowLinear", "floor: logistic regression on the mirrored, mixed flow"
+    ),
+}
+
+
+def names() -> list[str]:
+    """The registered methods, in the order of the paper's Table 3, then the floors."""
+    return list(METHODS)
+
+
+def entry(name: str) -> Entry:
+    """The row of a method.
+
+    Raises:
+        UnknownName: nothing is registered under the name; the nearest spelling is suggested.
+    """
+    if name not in METHODS:
+        raise UnknownName("method", name, METHODS)
+    return METHODS[name]
+
+
+def kind_of(name: str) -> type:
+    """The class of a method."""
+    module, _, kind = entry(name).path.partition(":")
+    return getattr(importlib.import_module(module), kind)
+
+
+def create(name: str, **settings: Any) -> Method:
+    """A new, unfitted method.
+
+    Args:
+        name: a key of `METHODS`.
+        settings: fields of its class; text is read in the type of the field.
+
+    Raises:
+        UnknownName: no such method or setting.
+        BadInput: a setting has a value it can't have.
+    """
+    from microexpr.methods._settings import parse_settings
+
+    kind = kind_of(name)
+    return kind(**{**entry(name).settings, **parse_settings(kind, settings)})

@@ -1,0 +1,160 @@
+"""The nouns: Clip, Dataset, Protocol, Fold, Event, and the `Method` protocol.
+
+Frames are uint8 RGB "h w 3"; flow is float32 "2 h w" in pixels, u to the right, v down, onset -> apex. Everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, runtime_checkable
+from typing import Protocol as TypingProtocol
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+NEGATIVE_POSITIVE_SURPRISE = ("negative", "positive", "surprise")
+
+
+@runtime_checkable
+class Frames(TypingProtocol):
+    """The pictures of one clip, read on demand by the frame number that the annotation uses."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, number: int) -> UInt8[np.ndarray, "h w 3"]:
+        """One frame, RGB."""
+        ...
+
+
+@dataclass(frozen=True)
+class FlowMap:
+    """A flow map as it was published: no pixels any more, every channel stretched to 0..255 on its own.
+
+    Attributes:
+        channels: uint8 "3 h w": u (right), v (down), optical strain, each min-max normalized over the picture.
+            The grey value of zero motion differs from map to map; `motion.flow.centered` finds it again.
+    """
+
+    channels: UInt8[np.ndarray, "3 h w"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One annotated micro-expression: a face from its rest (onset) over the peak (apex) back to rest (offset).
+
+    Attributes:
+        key: unique everywhere, e.g. ``"casme2/sub01/EP02_01f"``.
+        dataset: the database the clip comes from; for a composite set the member database.
+        subject: unique across databases, e.g. ``"casme2/sub01"``: what leave-one-subject-out leaves out.
+        emotion: the data set's own label; a `Protocol` maps it to a class.
+        onset, apex, offset: frame numbers as annotated; None where the data set gives none.
+        fps: frames a second of the recording.
+        action_units: FACS action units, e.g. ``("6", "12")``.
+        frames: the pictures, where the data set has them.
+        flow: the published flow map, where there are no pictures.
+    """
+
+    key: str
+    dataset: str
+    subject: str
+    emotion: str
+    onset: int | None
+    apex: int | None
+    offset: int | None
+    fps: float
+    action_units: tuple[str, ...] = ()
+    frames: Frames | None = field(default=None, compare=False, repr=False)
+    flow: FlowMap | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def carries(self) -> frozenset[str]:
+        """What a method can ask of this clip: "frames" where it has pictures, "flow" where flow can be had."""
+        if self.frames is not None:
+            return frozenset({"frames", "flow"})
+        return frozenset({"flow"}) if self.flow is not None else frozenset()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Clips with where they come from.
+
+    Attributes:
+        name: as registered, e.g. ``"megc2019-flow"``.
+        clips: in the data set's own order.
+        rendered: True for synthetic clips, whose figures are no evidence of accuracy on real faces.
+    """
+
+    name: str
+    clips: tuple[Clip, ...]
+    rendered: bool = False
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How clips become a classification problem: a label map and a split.
+
+    Attributes:
+        split: ``"loso"`` and others: a key of `evaluate.protocols.SPLITS`.
+        classes: class names in the order of the class numbers.
+        class_of: the data set's emotion -> class name; an emotion that is not in it drops the clip.
+        folds: number of folds, for splits that take one.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    class_of: Mapping[str, str]
+    folds: int = 10
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One train/test split: row numbers into the labelled clips. No subject stands on both sides."""
+
+    name: str
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One micro-expression found in a video.
+
+    Attributes:
+        onset, apex, offset: frame numbers.
+        onset_seconds, apex_seconds, offset_seconds: the same on the video's own clock.
+        probabilities: class name -> probability.
+        strength: motion at the apex, in pixels of the aligned face.
+    """
+
+    onset: int
+    apex: int
+    offset: int
+    onset_seconds: float
+    apex_seconds: float
+    offset_seconds: float
+    probabilities: Mapping[str, float]
+    strength: float
+
+
+@runtime_checkable
+class Method(TypingProtocol):
+    """Hand-crafted or deep: the same three verbs.
+
+    A method is a dataclass whose fields are its settings with its paper's values as defaults; fitted state ends in
+    ``_``. `represent` sees one clip and the settings, so nothing of a test fold can leak through it; `fit` is given
+    training rows only, with their subjects, so that whatever it holds back it holds back by subject.
+
+    Optional verbs that the runner uses where they exist: ``trace(x, y, x_watch)``, class probabilities of the watched
+    rows after every epoch, and ``fit_folds(x, y, train_sets)``, all folds trained in one job.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    classes: int
+    seed: int
+
+    def represent(self, clip: Clip) -> np.ndarray: ...
+
+    def fit(self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> Method: ...
+
+    def predict_proba(self, x: np.ndarray) -> Float[np.ndarray, "clip class"]: ...

@@ -1,0 +1,218 @@
+"""Every registered method, because it is registered."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microexpr import methods
+from microexpr.errors import BadInput, UnknownName
+from microexpr.methods import weights
+from microexpr.methods._settings import settings_of
+from microexpr.types import Method
+from tests.clips import flow_clips
+
+# What makes a method quick to test; nothing else about it is changed.
+QUICK = {"epochs": 2}
+FLOORS_WITHOUT_PICTURES = {"majority", "prior"}
+CLIPS = flow_clips(subjects=4, each=3)
+LABELS = np.array([("negative", "positive", "surprise").index(clip.emotion) for clip in CLIPS])
+SUBJECTS = [clip.subject for clip in CLIPS]
+names = pytest.mark.parametrize("name", methods.names())
+
+
+def quick(name, **settings):
+    fields = {field.name for field in dataclasses.fields(methods.kind_of(name))}
+    return methods.create(name, **{key: value for key, value in {**QUICK, **settings}.items() if key in fields})
+
+
+def represented(method):
+    return np.stack([method.represent(clip) for clip in CLIPS])
+
+
+@names
+def test_is_a_method_with_documented_settings(name):
+    method = quick(name)
+    assert isinstance(method, Method)
+    assert dataclasses.is_dataclass(method)
+    documented = "".join(kind.__doc__ or "" for kind in type(method).__mro__)
+    for field in ("flow_mode", "epochs", "seed"):
+        if hasattr(method, field) and name not in FLOORS_WITHOUT_PICTURES:
+            assert field in documented
+
+
+@names
+def test_has_a_reference_or_is_a_floor(name):
+    entry = methods.entry(name)
+    assert re.fullmatch(r"10\.\d{4,9}/\S+", entry.doi) or entry.title.startswith("floor: ")
+
+
+@names
+def test_has_a_docs_page(name):
+    page = Path(__file__).parent.parent / "docs" / "methods.md"
+    assert f"`{name}`" in page.read_text(encoding="utf-8")
+
+
+@names
+def test_representation_sees_one_clip_only(name):
+    """The same clip gives the same array whatever was represented before: nothing can leak through it."""
+    first, fresh = quick(name), quick(name)
+    for clip in CLIPS[:4]:
+        first.represent(clip)
+    np.testing.assert_array_equal(first.represent(CLIPS[5]), fresh.represent(CLIPS[5]))
+
+
+@names
+def test_probabilities_sum_to_one(name):
+    method = quick(name)
+    x = represented(method)
+    probabilities = method.fit(x, LABELS, SUBJECTS).predict_proba(x)
+    assert probabilities.shape == (len(CLIPS), 3)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+@names
+def test_same_seed_same_answer(name):
+    x = represented(quick(name))
+    one, two = (quick(name, seed=3).fit(x, LABELS, SUBJECTS).predict_proba(x) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+@names
+def test_respects_the_number_of_classes(name):
+    method = quick(name, classes=5)
+    x = represented(method)
+    assert method.fit(x, np.arange(len(CLIPS)) % 5, SUBJECTS).predict_proba(x).shape == (len(CLIPS), 5)
+
+
+@names
+def test_a_class_without_training_rows_is_survived(name):
+    method = quick(name)
+    x = represented(method)
+    labels = LABELS.copy()
+    labels[labels == 2] = 0
+    probabilities = method.fit(x, labels, SUBJECTS).predict_proba(x)
+    assert probabilities.shape == (len(CLIPS), 3)
+    if name == "flow-svm":
+        assert not probabilities[:, 2].any()
+
+
+@names
+def test_one_class_only_is_survived(name):
+    method = quick(name)
+    x = represented(method)
+    predicted = method.fit(x, np.ones_like(LABELS), SUBJECTS).predict_proba(x).argmax(1)
+    if name not in ("mjfn", "mjfn-avg", "mjfn-bbn"):  # two epochs of a network promise nothing
+        assert (predicted == 1).all()
+
+
+@names
+def test_an_unfitted_method_says_so(name):
+    method = quick(name)
+    with pytest.raises(BadInput, match="call fit"):
+        method.predict_proba(represented(method))
+
+
+@names
+def test_weights_go_through_a_file(name, tmp_path):
+    method = quick(name)
+    x = represented(method)
+    method.fit(x, LABELS, SUBJECTS)
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(weights.to_bytes(method, name, ("negative", "positive", "surprise"), {"clips": len(CLIPS)}))
+    loaded, metadata = weights.load(file)
+    assert metadata["method"] == name
+    assert metadata["record"] == {"clips": len(CLIPS)}
+    assert settings_of(loaded) == settings_of(method)
+    np.testing.assert_array_equal(loaded.predict_proba(x), method.predict_proba(x))
+
+
+@names
+def test_weights_that_do_not_fit_are_refused(name):
+    method = quick(name)
+    with pytest.raises(BadInput):
+        method.load_weights({"something": np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if name not in FLOORS_WITHOUT_PICTURES])
+def test_overfits_a_few_clips(name):
+    method = methods.create(name, **({} if name.startswith("flow") else {"epochs": 25, "learning_rate": 3e-4}))
+    x = represented(method)[:9]
+    predicted = method.fit(x, LABELS[:9], SUBJECTS[:9]).predict_proba(x).argmax(1)
+    assert (predicted == LABELS[:9]).all()
+
+
+def test_majority_and_prior_know_frequencies_only():
+    labels = np.array([0, 0, 0, 1, 2, 0])
+    x = np.zeros((6, 0), np.float32)
+    majority = methods.create("majority").fit(x, labels, ["a"] * 6).predict_proba(x)
+    np.testing.assert_allclose(majority[0], [4 / 6, 1 / 6, 1 / 6])
+    many = np.zeros((6000, 0), np.float32)
+    drawn = methods.create("prior").fit(x, labels, ["a"] * 6).predict_proba(many).argmax(1)
+    np.testing.assert_allclose(np.bincount(drawn) / 6000, [4 / 6, 1 / 6, 1 / 6], atol=0.03)
+
+
+def test_prior_draws_other_numbers_for_other_folds():
+    x, many = np.zeros((6, 0), np.float32), np.zeros((50, 0), np.float32)
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    one = methods.create("prior").fit(x, labels, ["a"] * 6).predict_proba(many)
+    other = methods.create("prior").fit(x, labels, ["b"] * 6).predict_proba(many)
+    assert (one != other).any()
+
+
+def test_an_unknown_method_gets_the_nearest_spelling():
+    with pytest.raises(UnknownName, match="did you mean 'flow-linear'"):
+        methods.create("flow_linear")
+
+
+def test_settings_come_from_text_in_the_type_of_their_field():
+    method = methods.create("mjfn", taps="(4,)", dropout="0", project_top="true", epochs="7")
+    assert (method.taps, method.dropout, method.project_top, method.epochs) == ((4,), 0.0, True, 7)
+    assert methods.create("mjfn-bbn", taps="()").taps == ()
+    assert methods.create("flow-svm", c="0.5").c == 0.5
+    assert methods.create("flow-svm", c="none").c is None
+    assert methods.create("flow-svm", c="None").c is None
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("mjfn", {"epochs": "many"}, "epochs"),
+        ("mjfn", {"epochs": "-1"}, "epochs"),
+        ("mjfn", {"fusion": "sum"}, "softmax, mean, none"),
+        ("mjfn", {"taps": "(5,)"}, "taps"),
+        ("mjfn", {"taps": "(4, 4)"}, "taps"),
+        ("mjfn", {"taps": "four"}, "taps"),
+        ("mjfn", {"fusion": "none"}, "nothing to fuse"),
+        ("mjfn", {"dropout": "1.5"}, "dropout"),
+        ("mjfn", {"classes": "1"}, "classes"),
+        ("mjfn", {"device": "gpu"}, "device"),
+        ("mjfn", {"device": "cuda:99"}, "CUDA"),
+        ("mjfn", {"flow_mode": "farneback"}, "flow mode"),
+        ("mjfn", {"dropot": "0.5"}, "dropout"),
+        ("flow-svm", {"c": "big"}, "c to be a number"),
+        ("flow-svm", {"c": "-1"}, "c to be a number"),
+        ("flow-linear", {"shift": "9"}, "shift"),
+        ("flow-linear", {"mirror": "3"}, "mirror"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_runs(name, settings, message):
+    with pytest.raises((BadInput, UnknownName), match=message):
+        methods.create(name, **settings)
+
+
+def test_weights_of_another_kind_are_refused(tmp_path):
+    pickled = tmp_path / "model.pt"
+    pickled.write_bytes(b"\x80\x04K\x01.")
+    with pytest.raises(BadInput, match="safetensors"):
+        weights.load(pickled)
+    with pytest.raises(BadInput, match="does not exist"):
+        weights.load(tmp_path / "none.safetensors")
+    from safetensors.numpy import save_file
+
+    save_file({"fc.weight": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="another program"):
+        weights.load(tmp_path / "other.safetensors")

@@ -1,0 +1,212 @@
+"""The runner: nothing leaks, nothing is lost, everything is resumed to the same bytes."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from microexpr import api
+from microexpr.errors import BadInput, FoldFailed, RunMismatch
+from microexpr.evaluate import protocols, results, runner
+from microexpr.types import Dataset
+from tests.clips import flow_clips
+
+DATA = Dataset("replica", tuple(flow_clips(4, 3)))
+
+
+@dataclass
+class Recorder:
+    """Remembers what it was shown; answers with the class of the nearest training row."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"flow"})
+    shown: ClassVar[list] = []
+    classes: int = 3
+    seed: int = 0
+    fail_on: str = ""
+
+    def represent(self, clip):
+        return clip.flow.channels.reshape(-1).astype(np.float32)
+
+    def fit(self, x, y, subjects: Sequence[str]):
+        self.shown.append((len(x), set(subjects)))
+        if self.fail_on not in ("", "nan") and self.fail_on not in subjects:
+            raise ValueError("as asked")
+        self.x_, self.y_ = x, y
+        return self
+
+    def predict_proba(self, x):
+        if self.fail_on == "nan":
+            return np.full((len(x), self.classes), np.nan)
+        nearest = ((x[:, None] - self.x_[None]) ** 2).sum(2).argmin(1)
+        return np.eye(self.classes)[self.y_[nearest]]
+
+
+def run(folder, method=None, data=DATA, **settings):
+    method = method or Recorder()
+    return runner.evaluate(
+        method, data, protocols.megc(), name="recorder", settings=dataclasses.asdict(method), runs=folder, **settings
+    )
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in sorted((folder / "folds").iterdir())}
+
+
+def test_fit_sees_the_training_subjects_only(tmp_path):
+    Recorder.shown.clear()
+    folder = run(tmp_path)
+    everyone = {clip.subject for clip in DATA.clips}
+    assert len(Recorder.shown) == 4
+    for (count, subjects), left_out in zip(Recorder.shown, sorted(everyone), strict=True):
+        assert subjects == everyone - {left_out}
+        assert count == 9
+    read = results.read_run(folder)
+    assert sorted(read.clips) == sorted(clip.key for clip in DATA.clips)
+    assert set(read.subjects) == everyone
+
+
+def test_stored_predictions_are_those_of_the_method(tmp_path):
+    read = results.read_run(run(tmp_path))
+    labels = {clip.key: ("negative", "positive", "surprise").index(clip.emotion) for clip in DATA.clips}
+    assert [labels[key] for key in read.clips] == read.truth.tolist()
+    np.testing.assert_array_equal(read.predicted, read.probabilities.argmax(1))
+    assert (read.predicted == read.truth).all()  # the replica's classes are far apart
+
+
+def test_a_finished_fold_is_not_run_again(tmp_path):
+    folder = run(tmp_path)
+    before = contents(folder)
+    lost = folder / "folds" / "casme2-sub02.csv"
+    lost.unlink()
+    Recorder.shown.clear()
+    assert run(tmp_path) == folder
+    assert len(Recorder.shown) == 1
+    assert contents(folder) == before
+    Recorder.shown.clear()
+    run(tmp_path)
+    assert not Recorder.shown
+
+
+def test_a_damaged_fold_file_is_told_and_run_again(tmp_path):
+    folder = run(tmp_path)
+    before = contents(folder)
+    damaged = folder / "folds" / "casme2-sub01.csv"
+    damaged.write_bytes(damaged.read_bytes()[:90])
+    with pytest.raises(BadInput, match=r"casme2-sub01\.csv, damaged"):
+        results.read_run(folder)
+    with pytest.warns(UserWarning, match="computed again"):
+        run(tmp_path)
+    assert contents(folder) == before
+
+
+def test_a_failing_fold_leaves_the_others_finished(tmp_path):
+    with pytest.raises(FoldFailed, match=r"1 of 4 folds failed.*casme2/sub02: ValueError: as asked"):
+        run(tmp_path, Recorder(fail_on="casme2/sub02"))
+    folder = next(tmp_path.iterdir())
+    assert len(contents(folder)) == 3
+
+
+def test_probabilities_that_are_none_fail_loudly(tmp_path):
+    with pytest.raises(FoldFailed, match="finite probabilities"):
+        run(tmp_path, Recorder(fail_on="nan"))
+
+
+def test_another_setting_is_another_folder(tmp_path):
+    one = run(tmp_path)
+    assert run(tmp_path, Recorder(seed=1)) != one
+    other = Dataset("replica", tuple(flow_clips(5, 3)))
+    assert run(tmp_path, data=other) != one
+
+
+def test_changed_pixels_are_another_folder(tmp_path):
+    changed = dataclasses.replace(DATA.clips[0], flow=DATA.clips[1].flow)
+    assert run(tmp_path, data=Dataset("replica", (changed, *DATA.clips[1:]))) != run(tmp_path)
+
+
+def edit(folder, **changes):
+    info = json.loads((folder / "run.json").read_text())
+    info.update(changes)
+    (folder / "run.json").write_text(json.dumps(info))
+
+
+def test_a_run_of_another_version_is_not_continued(tmp_path):
+    folder = run(tmp_path)
+    (folder / "folds" / "casme2-sub01.csv").unlink()
+    before = contents(folder)
+    edit(folder, versions={"microexpr": "0.0.1"})
+    with pytest.raises(RunMismatch, match=r"got one of 0\.0\.1"):
+        run(tmp_path)
+    edit(folder, format=99)
+    with pytest.raises(RunMismatch, match="expected run format 1, got 99"):
+        run(tmp_path)
+    with pytest.raises(RunMismatch, match="got 99"):
+        results.read_run(folder)
+    assert contents(folder) == before
+
+
+def test_a_damaged_run_json_is_named(tmp_path):
+    folder = run(tmp_path)
+    (folder / "run.json").write_text("{")
+    with pytest.raises(BadInput, match=r"run\.json, which is damaged"):
+        results.read_run(folder)
+    with pytest.raises(BadInput, match="a run folder with"):
+        results.read_run(tmp_path)
+
+
+def test_clips_that_lack_what_the_method_needs(tmp_path):
+    class NeedsFrames(Recorder):
+        needs = frozenset({"frames"})
+
+    with pytest.raises(BadInput, match=r"expected clips that carry frames for recorder, got flow only in replica"):
+        run(tmp_path, NeedsFrames())
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_place_is_named_and_nothing_is_half_written(tmp_path):
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    with pytest.raises(BadInput, match="a place that can be written"):
+        run(tmp_path / "runs")
+
+
+def test_workers_give_the_bytes_of_one_process(tmp_path):
+    options = {"epochs": 1, "settings": {"representation": "uvs"}}
+    one = api.evaluate("mjfn", DATA, runs=tmp_path / "one", jobs=1, **options)[0]
+    two = api.evaluate("mjfn", DATA, runs=tmp_path / "two", jobs=2, **options)[0]
+    assert one.folder.name == two.folder.name
+    assert contents(one.folder) == contents(two.folder)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
+    """kill -9 in the middle, then the same command: byte-identical to a run that nobody disturbed."""
+    script = (
+        "from pathlib import Path; import sys\n"
+        "from microexpr import api; from microexpr.types import Dataset; from tests.clips import flow_clips\n"
+        "api.evaluate('mjfn', Dataset('replica', tuple(flow_clips(4, 3))), runs=Path(sys.argv[1]), jobs=2, epochs=2)\n"
+    )
+
+    def start(folder):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen([sys.executable, "-c", script, str(folder)], env=environment, start_new_session=True)
+
+    assert start(tmp_path / "whole").wait(120) == 0
+    (undisturbed,) = (tmp_path / "whole").iterdir()
+    process = start(tmp_path / "killed")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "killed").glob("*/folds/*.csv")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (killed,) = (tmp_path / "killed").iterdir()
+    assert 0 < len(contents(killed)) <= 4
+    assert start(tmp_path / "killed").wait(120) == 0
+    assert killed.name == undisturbed.name
+    assert {name: data for name, data in contents(killed).items() if name.endswith(".csv")} == contents(undisturbed)

@@ -171,6 +171,16 @@ def test_clips_that_lack_what_the_method_needs(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_clip_that_can_not_be_represented_leaves_nothing_behind(tmp_path):
+    class Unable(Recorder):
+        def represent(self, clip):
+            raise BadInput("a clip with an apex", clip.key, "find it")
+
+    with pytest.raises(BadInput, match="with an apex"):
+        run(tmp_path, Unable())
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unwritable_place_is_named_and_nothing_is_half_written(tmp_path):
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(BadInput, match="a place that can be written"):

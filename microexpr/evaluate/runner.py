@@ -63,10 +63,17 @@ def evaluate(
     folds = protocols.folds(clips, protocol)
     info = _describe(method, dataset, protocol, clips, folds, name, settings, part, select, command)
     folder = runs / info["name"]
+    begun_before = (folder / "run.json").is_file()
     info = _open(folder, info)
     waiting = [fold for fold in folds if not _finished(folder, fold, info)]
     if waiting:
-        x = represent(method, clips, jobs, progress)
+        try:
+            x = represent(method, clips, jobs, progress)
+        except BaseException:
+            if not begun_before:  # a clip that can't be represented leaves no empty run behind
+                (folder / "run.json").unlink()
+                folder.rmdir()
+            raise
         _run_folds(method, x, labelled, waiting, folder, info, jobs, progress)
     return folder
 

@@ -154,9 +154,15 @@ def _difference_table(rows: Sequence[CompareRow], against: str) -> Table:
             "\n  ".join((row.method, *row.settings)),
             f"{100 * row.difference.uf1:+.1f}",
             f"{100 * bounds[0]:+.1f} to {100 * bounds[1]:+.1f}" if bounds else "one subject",
-            "-" if row.difference.p is None else f"{row.difference.p:.3f}",
+            _p_value(row.difference.p),
         )
     return table
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

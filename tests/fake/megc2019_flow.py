@@ -1,7 +1,7 @@
 """Writes replicas of the MEGC 2019 flow maps: real arrangement, names and counts; the rest is invented.
 
-`by_list` makes the flat arrangement, `by_fold` the one of leave-one-subject-out folders. Each class pushes the pixels of
-its own corner, so that a method can learn the labels.
+`by_list` makes the flat arrangement, `by_fold` that of the leave-one-subject-out folders. Each class moves the pixels
+of its own corner, so that a method can learn the labels.
 """
 
 from __future__ import annotations

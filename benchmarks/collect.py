@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from microexpr import methods
-from microexpr.evaluate import metrics, published, results, rows
+from microexpr.evaluate import metrics, published, results
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = (
@@ -37,6 +37,15 @@ COLUMNS = (
 )
 NAMES = {"all": "3DB", "casme2": "CASME II", "samm": "SAMM", "smic": "SMIC"}
 BEGIN, END = "<!-- figures: {} -->", "<!-- end of figures -->"
+
+
+def by_experiment(runs: list[results.Run]) -> list[list[results.Run]]:
+    """Runs that differ in their seed only, together."""
+    groups: dict[str, list[results.Run]] = {}
+    for run in runs:
+        asked = run.info["asked"]
+        groups.setdefault(results.canonical({**asked, "settings": {**asked["settings"], "seed": None}}), []).append(run)
+    return list(groups.values())
 
 
 def figures(group: list[results.Run]) -> list[dict[str, str]]:
@@ -145,8 +154,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.runs:
         fresh = []
-        for group in rows.by_settings([results.read_run(folder) for folder in options.runs]):
-            fresh += figures(list(group))
+        for group in by_experiment([results.read_run(folder) for folder in options.runs]):
+            fresh += figures(group)
         key = ("dataset", "trained_on", "database", "method", "settings", "protocol", "select")
         renew = [[row[column] for column in key] for row in fresh]
         kept: list[dict[str, str]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ def evaluate(
     asked = dict(settings or {})
     asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
     methods.create(method, **asked)  # a wrong name or setting is told before any data is read
-    data = load(dataset, root, part) if isinstance(dataset, str) else _part(dataset, part)
+    data = _data(dataset, root, part)
     split = protocols.megc(protocol, folds)
     finished = []
     for seed in range(seeds):
@@ -92,7 +91,6 @@ def evaluate(
             name=method,
             settings=settings_of(seeded),
             runs=Path(runs),
-            part=part,
             select=select,
             jobs=jobs or available_cores(),
             command=command,
@@ -107,13 +105,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _part(data: Dataset, part: str | None) -> Dataset:
-    if part is None:
-        return data
-    clips: tuple[Clip, ...] = tuple(clip for clip in data.clips if clip.dataset == part)
-    if not clips:
-        raise BadInput(f"a part of {data.name}", repr(part), "leave part out for the whole set")
-    return dataclasses.replace(data, clips=clips)
+def _data(dataset: str | Dataset, root: Path | str | None, part: str | None) -> Dataset:
+    from microexpr import datasets
+
+    if isinstance(dataset, str):
+        return datasets.load(dataset, root, part)
+    return dataset if part in (None, dataset.part) else datasets.part_of(dataset, part)
 
 
 def read_runs(folders: Sequence[Path | str]) -> list[Run]:
@@ -166,7 +163,7 @@ def train(
     asked = dict(settings or {})
     asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
     unfitted = methods.create(method, **asked)
-    data = load(dataset, root, part) if isinstance(dataset, str) else _part(dataset, part)
+    data = _data(dataset, root, part)
     protocol = protocols.megc()
     labelled = protocols.label(data.clips, protocol)
     runner.check_needs(unfitted, method, labelled.clips, data.name)
@@ -178,7 +175,7 @@ def train(
         progress("train", 1, 1)
     record = {
         "dataset": data.name,
-        "part": part,
+        "part": data.part,
         "rendered": data.rendered,
         "clips": len(labelled.clips),
         "subjects": len({clip.subject for clip in labelled.clips}),

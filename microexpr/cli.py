@@ -208,7 +208,6 @@ def _evaluate(options: argparse.Namespace) -> None:
             runs = api.evaluate(
                 name,
                 data,
-                part=options.part,
                 protocol=options.protocol,
                 folds=options.folds,
                 select=options.select,

@@ -82,11 +82,13 @@ class Dataset:
     Attributes:
         name: as registered, e.g. ``"megc2019-flow"``.
         clips: in the data set's own order.
+        part: the one member database that was asked for, of a composite set; None for the whole.
         rendered: True for synthetic clips, whose figures are no evidence of accuracy on real faces.
     """
 
     name: str
     clips: tuple[Clip, ...]
+    part: str | None = None
     rendered: bool = False
 
 

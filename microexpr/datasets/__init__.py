@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import tomllib
@@ -58,12 +59,23 @@ def load(name: str, root: Path | str | None = None, part: str | None = None, **o
         if folder is None or not folder.is_dir():
             raise DatasetNotFound(name, folder, root_variable(name), module.EXPECTED_TREE, module.HOW_TO_GET)
         clips = module.read(folder, **options)
-    if part is not None:
-        known = sorted({clip.dataset for clip in clips})
-        if part not in known:
-            raise BadInput(f"a part of {name} ({', '.join(known)})", repr(part), "name one of them or leave --part out")
-        clips = [clip for clip in clips if clip.dataset == part]
-    return Dataset(name, tuple(clips), rendered=name in RENDERED)
+    whole = Dataset(name, tuple(clips), rendered=name in RENDERED)
+    return whole if part is None else part_of(whole, part)
+
+
+def part_of(data: Dataset, part: str) -> Dataset:
+    """The clips of one member database of a composite set.
+
+    Raises:
+        BadInput: no clip comes from that database.
+    """
+    known = sorted({clip.dataset for clip in data.clips})
+    if part not in known:
+        raise BadInput(
+            f"a part of {data.name} ({', '.join(known)})", repr(part), "name one of them or leave --part out"
+        )
+    kept = tuple(clip for clip in data.clips if clip.dataset == part)
+    return dataclasses.replace(data, clips=kept, part=part)
 
 
 def root_variable(name: str) -> str:

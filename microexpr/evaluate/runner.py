@@ -35,7 +35,6 @@ def evaluate(
     name: str,
     settings: dict[str, Any],
     runs: Path,
-    part: str | None = None,
     select: str = "last",
     jobs: int = 1,
     command: str = "",
@@ -61,7 +60,7 @@ def evaluate(
     clips = labelled.clips
     check_needs(method, name, clips, dataset.name)
     folds = protocols.folds(clips, protocol)
-    info = _describe(method, dataset, protocol, clips, folds, name, settings, part, select, command)
+    info = _describe(method, dataset, protocol, clips, folds, name, settings, select, command)
     folder = runs / info["name"]
     begun_before = (folder / "run.json").is_file()
     info = _open(folder, info)
@@ -215,7 +214,6 @@ def _describe(
     folds: Sequence[Fold],
     name: str,
     settings: dict[str, Any],
-    part: str | None,
     select: str,
     command: str,
 ) -> dict[str, Any]:
@@ -224,7 +222,7 @@ def _describe(
     asked = {
         "format": results.FORMAT,
         "dataset": dataset.name,
-        "part": part,
+        "part": dataset.part,
         "method": name,
         "settings": settings,
         "protocol": protocol.split,
@@ -233,13 +231,13 @@ def _describe(
         "select": select,
         "data": data["digest"],
     }
-    where = f"{dataset.name}-{part}" if part else dataset.name
+    where = f"{dataset.name}-{dataset.part}" if dataset.part else dataset.name
     return {
         "format": results.FORMAT,
         "name": f"{where}--{name}--{protocol.split}--{results.digest(asked)}",
         "asked": asked,
         "dataset": dataset.name,
-        "part": part,
+        "part": dataset.part,
         "rendered": dataset.rendered,
         "method": name,
         "settings": settings,

@@ -1,0 +1,49 @@
+"""The verbs in Python."""
+
+import dataclasses
+
+import pytest
+
+from microexpr import api
+from microexpr.errors import BadInput
+from microexpr.types import Dataset
+from tests.clips import flow_clips
+
+COMPOSITE = Dataset("megc2019-flow", tuple(flow_clips(3, 3, "casme2") + flow_clips(3, 3, "samm")))
+
+
+def test_a_part_is_the_same_experiment_however_it_is_asked_for(tmp_path):
+    """Restricted by `part=` or beforehand: one run folder, and the published row of that database."""
+    (asked,) = api.evaluate("majority", COMPOSITE, part="samm", runs=tmp_path, jobs=1)
+    kept = tuple(clip for clip in COMPOSITE.clips if clip.dataset == "samm")
+    restricted = dataclasses.replace(COMPOSITE, clips=kept, part="samm")
+    (given,) = api.evaluate("majority", restricted, runs=tmp_path, jobs=1)
+    assert asked.folder == given.folder
+    assert given.info["part"] == "samm"
+    with pytest.raises(BadInput, match="casme2, samm"):
+        api.evaluate("majority", COMPOSITE, part="smic", runs=tmp_path)
+
+
+def test_a_composite_run_leaves_one_subject_out_of_all(tmp_path):
+    (run,) = api.evaluate("flow-svm", COMPOSITE, settings={"c": 0.01}, runs=tmp_path, jobs=1)
+    assert len(run.folds) == 6
+    assert set(run.databases) == {"casme2", "samm"}
+
+
+def test_python_and_text_settings_are_the_same_run(tmp_path):
+    (one,) = api.evaluate("flow-svm", COMPOSITE, settings={"c": 0.01}, runs=tmp_path, jobs=1)
+    (two,) = api.evaluate("flow-svm", COMPOSITE, settings={"c": "0.01"}, runs=tmp_path, jobs=1)
+    assert one.folder == two.folder
+
+
+def test_compare_takes_runs_and_folders(tmp_path):
+    (svm,) = api.evaluate("flow-svm", COMPOSITE, settings={"c": 0.01}, runs=tmp_path, jobs=1)
+    (floor,) = api.evaluate("majority", COMPOSITE, runs=tmp_path, jobs=1)
+    rows = api.compare([svm, floor.folder], against="majority")
+    assert [row.method for row in rows] == ["flow-svm", "majority"]
+    assert rows[0].difference.uf1 > 0
+
+
+def test_training_needs_a_place_before_it_begins(tmp_path):
+    with pytest.raises(BadInput, match=r"\.safetensors"):
+        api.train("majority", COMPOSITE, tmp_path / "weights.bin")

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from microexpr import methods
-from microexpr.evaluate import metrics, published, results
+from microexpr.evaluation import metrics, published, results
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = (

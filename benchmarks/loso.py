@@ -28,7 +28,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from microexpr import api
-from microexpr.evaluate import metrics, protocols, runner
+from microexpr.evaluation import metrics, protocols, runner
 from microexpr.methods.mjfn import MJFN
 
 

@@ -14,8 +14,8 @@ from microexpr.errors import BadInput
 from microexpr.types import Clip, Dataset
 
 if TYPE_CHECKING:
-    from microexpr.evaluate.results import Run
-    from microexpr.evaluate.rows import CompareRow
+    from microexpr.evaluation.results import Run
+    from microexpr.evaluation.rows import CompareRow
 
 Progress = Callable[[str, int, int], None]
 
@@ -59,7 +59,7 @@ def evaluate(
         seeds: runs with the seeds 0 to seeds - 1.
         epochs, device: the method's settings of these names.
         settings: further settings of the method.
-        jobs: worker processes, each with one thread; default one for each core.
+        jobs: worker processes, each with one thread; default one for each core, or one in all for a GPU.
         runs: folder of run folders.
         progress: called with (step, done, total).
 
@@ -67,7 +67,7 @@ def evaluate(
         One `Run` for each seed.
     """
     from microexpr import methods
-    from microexpr.evaluate import protocols, results, runner
+    from microexpr.evaluation import protocols, results, runner
     from microexpr.methods._settings import settings_of
 
     if select not in SELECTIONS:
@@ -78,6 +78,8 @@ def evaluate(
         raise BadInput("at least 1 job", str(jobs), "set --jobs to the number of worker processes")
     asked = dict(settings or {})
     asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
+    if "seed" in asked and seeds > 1:
+        raise BadInput("seeds or the setting seed", f"seeds={seeds} and seed={asked['seed']}", "leave one of them out")
     methods.create(method, **asked)  # a wrong name or setting is told before any data is read
     data = _data(dataset, root, part)
     split = protocols.megc(protocol, folds)
@@ -92,7 +94,7 @@ def evaluate(
             settings=settings_of(seeded),
             runs=Path(runs),
             select=select,
-            jobs=jobs or available_cores(),
+            jobs=jobs or (1 if str(asked.get("device", "cpu")).startswith("cuda") else available_cores()),
             command=command,
             progress=progress,
         )
@@ -115,14 +117,14 @@ def _data(dataset: str | Dataset, root: Path | str | None, part: str | None) -> 
 
 def read_runs(folders: Sequence[Path | str]) -> list[Run]:
     """Reads run folders."""
-    from microexpr.evaluate import results
+    from microexpr.evaluation import results
 
     return [results.read_run(Path(folder)) for folder in folders]
 
 
 def compare(runs: Sequence[Path | str | Run], against: str | None = None) -> list[CompareRow]:
-    """Run folders (or runs) on the same clips side by side; see `evaluate.rows.compare_rows`."""
-    from microexpr.evaluate import results, rows
+    """Run folders (or runs) on the same clips side by side; see `evaluation.rows.compare_rows`."""
+    from microexpr.evaluation import results, rows
 
     return rows.compare_rows(
         [run if isinstance(run, results.Run) else results.read_run(Path(run)) for run in runs], against
@@ -151,7 +153,7 @@ def train(
         The weights file and the card (``.md`` beside it).
     """
     from microexpr import methods
-    from microexpr.evaluate import protocols, runner
+    from microexpr.evaluation import protocols, runner
     from microexpr.methods import card, weights
     from microexpr.motion.files import replace_file
 
@@ -163,6 +165,8 @@ def train(
     asked = dict(settings or {})
     asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
     unfitted = methods.create(method, **asked)
+    if not hasattr(unfitted, "weights"):
+        raise BadInput("a method whose weights can be kept", method, "give it the verbs weights and load_weights")
     data = _data(dataset, root, part)
     protocol = protocols.megc()
     labelled = protocols.label(data.clips, protocol)
@@ -238,8 +242,8 @@ def summarize_flow(field: np.ndarray) -> dict[str, Any]:
 
 
 def report(runs: Sequence[Path | str], out: Path | str, plates: Sequence[tuple[str, bytes]] = ()) -> Path:
-    """One self-contained HTML page about run folders; see `evaluate.report.write_report`."""
-    from microexpr.evaluate.report import write_report
+    """One self-contained HTML page about run folders; see `evaluation.report.write_report`."""
+    from microexpr.evaluation.report import write_report
 
     return write_report(read_runs(runs), Path(out), plates)
 
@@ -329,7 +333,7 @@ def demo(
     Rendered subjects share one face, so its figures are no evidence of accuracy on real faces; it shows that everything
     works, and what the pictures mean.
     """
-    from microexpr.evaluate import protocols, report
+    from microexpr.evaluation import protocols, report
     from microexpr.motion.files import write_picture
 
     folder = Path(out)

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        terminal.note("stopped; what was finished is kept, the same command goes on from there")
+        kept = "; finished folds are kept, the same command goes on from there" if options.run is _evaluate else ""
+        terminal.note(f"stopped{kept}")
         return 1
     except Exception as error:
         if options.debug:
@@ -195,7 +196,7 @@ def _settings_for(name: str, options: argparse.Namespace, alone: bool) -> dict[s
 
 def _evaluate(options: argparse.Namespace) -> None:
     from microexpr import api, methods
-    from microexpr.evaluate import tables
+    from microexpr.evaluation import tables
 
     names = methods.names() if options.method == "all" else options.method.split(",")
     # A wrong name or setting is told before any data is read.
@@ -234,7 +235,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from microexpr import api
-    from microexpr.evaluate import tables
+    from microexpr.evaluation import tables
 
     runs = api.read_runs(options.runs)
     if options.json:
@@ -272,8 +273,10 @@ def _flow(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from microexpr import api
-    from microexpr.motion.files import save_flow
+    from microexpr.motion.files import check_flow_suffix, save_flow
 
+    if options.out:
+        check_flow_suffix(Path(options.out))
     field = api.flow(options.first, options.second, mode=options.mode)
     summary = {**api.summarize_flow(field), "mode": options.mode}
     if options.out:
@@ -346,7 +349,7 @@ def _methods(options: argparse.Namespace) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     from microexpr import api
-    from microexpr.evaluate import tables
+    from microexpr.evaluation import tables
 
     terminal.note("rendering a small data set and evaluating MJFN on it, leaving one rendered subject out at a time")
     with terminal.progress_bars() as progress:

@@ -97,7 +97,7 @@ class Protocol:
     """How clips become a classification problem: a label map and a split.
 
     Attributes:
-        split: ``"loso"`` and others: a key of `evaluate.protocols.SPLITS`.
+        split: ``"loso"`` and others: a key of `evaluation.protocols.SPLITS`.
         classes: class names in the order of the class numbers.
         class_of: the data set's emotion -> class name; an emotion that is not in it drops the clip.
         folds: number of folds, for splits that take one.
@@ -147,8 +147,8 @@ class Method(TypingProtocol):
     ``_``. `represent` sees one clip and the settings, so nothing of a test fold can leak through it; `fit` is given
     training rows only, with their subjects, so that whatever it holds back it holds back by subject.
 
-    Optional verbs that the runner uses where they exist: ``trace(x, y, x_watch)``, class probabilities of the watched
-    rows after every epoch, and ``fit_folds(x, y, train_sets)``, all folds trained in one job.
+    Optional verbs: ``weights()`` and ``load_weights(arrays)``, the fitted state as named arrays, which
+    `api.train` needs; ``layers()``, the rows that ``microexpr methods NAME`` prints.
     """
 
     needs: ClassVar[frozenset[str]]

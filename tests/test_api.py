@@ -1,9 +1,11 @@
 """The verbs in Python."""
 
 import dataclasses
+import importlib.util
 
 import pytest
 
+import microexpr
 from microexpr import api
 from microexpr.errors import BadInput
 from microexpr.types import Dataset
@@ -34,6 +36,29 @@ def test_python_and_text_settings_are_the_same_run(tmp_path):
     (one,) = api.evaluate("flow-svm", COMPOSITE, settings={"c": 0.01}, runs=tmp_path, jobs=1)
     (two,) = api.evaluate("flow-svm", COMPOSITE, settings={"c": "0.01"}, runs=tmp_path, jobs=1)
     assert one.folder == two.folder
+
+
+def test_verbs_can_be_called_again(tmp_path):
+    """No verb has the name of a subpackage, which an import would put in its place."""
+    for _ in range(2):
+        microexpr.evaluate("majority", COMPOSITE, runs=tmp_path, jobs=1)
+    for verb in microexpr._VERBS:
+        assert callable(getattr(microexpr, verb))
+        assert importlib.util.find_spec(f"microexpr.{verb}") is None
+
+
+def test_seeds_and_a_seed_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="seeds=2 and seed=3"):
+        api.evaluate("prior", COMPOSITE, seeds=2, settings={"seed": 3}, runs=tmp_path)
+
+
+def test_settings_to_render_go_with_no_root(tmp_path, monkeypatch):
+    with pytest.raises(BadInput, match="a root or settings"):
+        api.load("synthetic", tmp_path, subjects=2)
+    with pytest.raises(BadInput, match="megc2019-flow, which is read"):
+        api.load("megc2019-flow", tmp_path, subjects=2)
+    monkeypatch.setenv("MICROEXPR_SYNTHETIC", str(tmp_path / "elsewhere"))
+    assert len(api.load("synthetic", subjects=1, clips_per_subject=2).clips) == 2
 
 
 def test_compare_takes_runs_and_folders(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from microexpr import api, datasets, methods
 from microexpr.cli import _parser
 from microexpr.errors import BadInput
-from microexpr.evaluate import protocols, runner
+from microexpr.evaluation import protocols, runner
 from microexpr.motion.color import wheel_picture
 from microexpr.motion.files import read_picture
 from microexpr.types import Dataset, Frames

@@ -12,7 +12,7 @@ LEVELS = [
     {"types", "errors"},
     {"kernels"},
     {"motion", "faces", "datasets", "spotting"},
-    {"methods", "evaluate", "video"},
+    {"methods", "evaluation", "video"},
     {"api"},
     {"cli", "app", "terminal", "__main__"},
 ]
@@ -52,16 +52,16 @@ def test_imports_run_down(file):
         return  # the public names, imported when they are asked for
     for other in imported(file) - {part}:
         below = LEVEL[other] < LEVEL[part]
-        # CLI commands show what api verbs gave with the printers of evaluate: down, which is allowed.
+        # CLI commands show what api verbs gave with the printers of evaluation: down, which is allowed.
         assert below or (part, other) in CHAIN, f"{part} imports {other}"
 
 
-def test_evaluate_and_methods_never_import_each_other():
+def test_evaluation_and_methods_never_import_each_other():
     for file in FILES:
-        if part_of(file) == "evaluate":
+        if part_of(file) == "evaluation":
             assert "methods" not in imported(file), file
         if part_of(file) == "methods":
-            assert "evaluate" not in imported(file), file
+            assert "evaluation" not in imported(file), file
 
 
 def test_datasets_stand_alone():

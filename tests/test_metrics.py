@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from microexpr.errors import BadInput
-from microexpr.evaluate import metrics
+from microexpr.evaluation import metrics
 
 CLASSES = ("negative", "positive", "surprise")
 # The STSTNet authors' own PyTorch log: truth negative, positive, surprise; 442 clips.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microexpr.errors import BadInput, UnknownName
-from microexpr.evaluate import protocols
+from microexpr.evaluation import protocols
 from tests.clips import flow_clip, flow_clips
 
 

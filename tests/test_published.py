@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from microexpr.evaluate.published import published, published_rows
+from microexpr.evaluation.published import published, published_rows
 
 METHODS = [
     *("lbp-top", "bi-woof", "mdmo", "sparse-mdmo", "alexnet", "micro-attention", "atnet", "off-apexnet"),
@@ -17,7 +17,7 @@ SETS = ("3db", "smic", "casme2", "samm")
 
 
 def test_the_file_is_the_whole_table() -> None:
-    text = resources.files("microexpr.evaluate").joinpath("published.csv").read_text(encoding="utf-8")
+    text = resources.files("microexpr.evaluation").joinpath("published.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     assert list(rows[0]) == ["method", "dataset", "uf1", "uar", "source", "note"]
     assert [(row["method"], row["dataset"]) for row in rows] == [(name, data) for name in METHODS for data in SETS]

@@ -15,9 +15,9 @@ import pytest
 from rich.console import Console
 
 from microexpr.errors import BadInput, UnknownName
-from microexpr.evaluate import report, tables
-from microexpr.evaluate.metrics import scores
-from microexpr.evaluate.results import Run
+from microexpr.evaluation import report, tables
+from microexpr.evaluation.metrics import scores
+from microexpr.evaluation.results import Run
 
 CLASSES = ["negative", "positive", "surprise"]
 PNG = bytes.fromhex("89504e470d0a1a0a") + b"not decoded here"

@@ -16,7 +16,7 @@ import pytest
 
 from microexpr import api
 from microexpr.errors import BadInput, FoldFailed, RunMismatch
-from microexpr.evaluate import protocols, results, runner
+from microexpr.evaluation import protocols, results, runner
 from microexpr.types import Dataset
 from tests.clips import flow_clips
 
@@ -103,6 +103,10 @@ def test_a_damaged_fold_file_is_told_and_run_again(tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:90])
     with pytest.raises(BadInput, match=r"casme2-sub01\.csv, damaged"):
         results.read_run(folder)
+    damaged.write_bytes(before[damaged.name].replace(b"negative,negative", b"negative,cheerful"))
+    with pytest.raises(BadInput, match="cheerful"):
+        results.read_run(folder)
+    damaged.write_bytes(before[damaged.name][:90])
     with pytest.warns(UserWarning, match="computed again"):
         run(tmp_path)
     assert contents(folder) == before
@@ -151,6 +155,36 @@ def test_a_run_of_another_version_is_not_continued(tmp_path):
     with pytest.raises(RunMismatch, match="got 99"):
         results.read_run(folder)
     assert contents(folder) == before
+
+
+def test_folds_of_two_torch_versions_are_not_mixed(tmp_path):
+    folder = run(tmp_path)
+    versions = {**json.loads((folder / "run.json").read_text())["versions"], "numpy": "0.9"}
+    edit(folder, versions=versions)
+    run(tmp_path)  # nothing is left to compute: nothing can be mixed
+    (folder / "folds" / "casme2-sub01.csv").unlink()
+    with pytest.raises(RunMismatch, match=r"expected numpy 0\.9"):
+        run(tmp_path)
+
+
+def test_representation_is_not_shown_the_answer(tmp_path):
+    class Peeks(Recorder):
+        def represent(self, clip):
+            if clip.emotion or clip.action_units:
+                raise ValueError("the label is on the clip")
+            return super().represent(clip)
+
+    run(tmp_path, Peeks())
+
+
+def test_other_frames_are_other_data():
+    """Rendered clips of another amplitude or crop have the same annotation, but not the same pixels."""
+    settings = {"subjects": 1, "clips_per_subject": 1}
+    digests = {
+        runner.data_digest(api.load("synthetic", **settings, **other).clips)
+        for other in ({}, {"peak": 1.0}, {"peak": 4.0}, {"crop": False})
+    }
+    assert len(digests) == 4
 
 
 def test_a_damaged_run_json_is_named(tmp_path):

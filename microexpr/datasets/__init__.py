@@ -28,7 +28,8 @@ def names() -> list[str]:
 
 
 def adapter(name: str) -> ModuleType:
-    """The module of a data set: its `read`, CITATION, LICENCE, HOW_TO_GET, EXPECTED_TREE.
+    """The module of a data set: `read`, and the constants WHAT, CARRIES, CLIPS, SUBJECTS, CITATION, LICENCE, HOW_TO_GET
+    and EXPECTED_TREE.
 
     Raises:
         UnknownName: nothing is registered under the name.
@@ -45,20 +46,27 @@ def load(name: str, root: Path | str | None = None, part: str | None = None, **o
         name: a key of `DATASETS`.
         root: its folder; otherwise the environment variable ``MICROEXPR_<NAME>``, otherwise the user's config file.
         part: one member database of a composite set, e.g. ``"casme2"``.
-        options: settings of a rendered set (``subjects``, ``clips_per_subject``, ``fps``, ``peak``, ``seed``).
+        options: settings of a rendered set (``subjects``, ``clips_per_subject``, ``fps``, ``peak``, ``seed``; and
+            ``crop``, which goes with a root too).
 
     Raises:
         DatasetNotFound: no root, or it is no folder.
         BadInput: the folder is not what the adapter expects, or the part has no clip.
     """
     module = adapter(name)
-    folder = _root(name, root)
+    to_render = options.keys() - {"crop"}
+    if options and name not in RENDERED:
+        raise BadInput(f"no settings for {name}, which is read", ", ".join(options), "leave them out")
+    if to_render and root is not None:
+        raise BadInput("a root or settings to render with", f"both for {name}", "leave one of them out")
+    # Who asks for certain clips wants them rendered, whatever folder the environment names.
+    folder = None if to_render else _root(name, root)
     if folder is None and name in RENDERED:
         clips = module.read(None, **options)
     else:
         if folder is None or not folder.is_dir():
             raise DatasetNotFound(name, folder, root_variable(name), module.EXPECTED_TREE, module.HOW_TO_GET)
-        clips = module.read(folder, **options)
+        clips = module.read(folder.absolute(), **options)  # frames are read later, maybe from another folder
     whole = Dataset(name, tuple(clips), rendered=name in RENDERED)
     return whole if part is None else part_of(whole, part)
 
@@ -86,9 +94,9 @@ def root_variable(name: str) -> str:
 def _root(name: str, root: Path | str | None) -> Path | None:
     """--root, else the environment, else the config file; never a search through parent folders."""
     if root is not None:
-        return Path(root)
+        return Path(root).expanduser()
     if text := os.environ.get(root_variable(name)):
-        return Path(text)
+        return Path(text).expanduser()
     from platformdirs import user_config_path
 
     config = user_config_path("microexpr") / "config.toml"

@@ -11,8 +11,8 @@ from jaxtyping import Float, Float32, Int
 
 from microexpr.errors import BadInput
 from microexpr.methods import _svm
-from microexpr.methods._settings import check_range
-from microexpr.motion.flow import centered, map_channels
+from microexpr.methods._settings import check_choice, check_range
+from microexpr.motion.flow import MODES, centered, map_channels
 from microexpr.types import Clip, FlowMap
 
 GRID = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -37,6 +37,7 @@ class FlowSVM:
 
     def __post_init__(self) -> None:
         check_range("classes", self.classes, 2)
+        check_choice("flow_mode", self.flow_mode, MODES)
         if self.c is not None:
             check_range("c", self.c, 1e-9)
         self.machine_: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from microexpr.errors import BadInput, UnknownName
+from microexpr.errors import BadInput
 from microexpr.methods import _torch
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.color import flow_to_color
@@ -160,14 +160,13 @@ class MJFN:
         check_range("classes", self.classes, 2)
         check_range("hidden", self.hidden, 1)
         check_range("dropout", self.dropout, 0, 0.95)
-        check_range("epochs", self.epochs, 0)
+        check_range("epochs", self.epochs, 1)
         check_range("batch_size", self.batch_size, 1)
         check_range("learning_rate", self.learning_rate, 0)
         check_range("shift", self.shift, 0, SIZE // 2)
         check_range("threads", self.threads, 1)
         _torch.device_of(self.device)
-        if self.flow_mode not in MODES:
-            raise UnknownName("flow mode", self.flow_mode, MODES)
+        check_choice("flow_mode", self.flow_mode, MODES)
         if not set(self.taps) <= set(CHANNELS) or len(set(self.taps)) != len(self.taps):
             raise BadInput("taps out of 4, 3, 2, 1, each once", repr(self.taps), "set taps like (4, 3, 2)")
         if self.fusion == "none" and self.taps:

@@ -110,12 +110,22 @@ def write_flo(path: str | Path, flow: Float[np.ndarray, "2 h w"]) -> None:
     _write(path, header + flow.transpose(1, 2, 0).astype("<f4").tobytes())
 
 
+FLOW_SUFFIXES = (".flo", ".npy", ".png")
+
+
+def check_flow_suffix(path: str | Path) -> None:
+    """Raises BadInput where `save_flow` does not know the suffix; to be asked before a flow is computed."""
+    if Path(path).suffix.lower() not in FLOW_SUFFIXES:
+        raise BadInput("a flow file ending in .flo, .npy or .png", f"{path}", "choose one of these suffixes")
+
+
 def save_flow(path: str | Path, flow: Float[np.ndarray, "2 h w"]) -> None:
     """Writes a flow field as its suffix says: .flo (Middlebury), .npy ("2 h w") or .png (the color picture).
 
     Raises:
         BadInput: another suffix, or the file can't be written.
     """
+    check_flow_suffix(path)
     suffix = Path(path).suffix.lower()
     if suffix == ".flo":
         write_flo(path, flow)
@@ -123,10 +133,8 @@ def save_flow(path: str | Path, flow: Float[np.ndarray, "2 h w"]) -> None:
         content = io.BytesIO()
         np.save(content, flow, allow_pickle=False)
         _write(path, content.getvalue())
-    elif suffix == ".png":
-        write_picture(path, flow_to_color(flow))
     else:
-        raise BadInput("a flow file ending in .flo, .npy or .png", f"{path}", "choose one of these suffixes")
+        write_picture(path, flow_to_color(flow))
 
 
 def _read_bytes(path: str | Path, expected: str) -> bytes:

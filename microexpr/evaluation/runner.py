@@ -7,6 +7,7 @@ until `fit` has returned, so no method can look at a test row while it learns.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import hashlib
 import os
@@ -20,7 +21,7 @@ import numpy as np
 
 import microexpr
 from microexpr.errors import BadInput, FoldFailed, MicroexprError, RunMismatch
-from microexpr.evaluate import protocols, results
+from microexpr.evaluation import protocols, results
 from microexpr.types import Clip, Dataset, Fold, Method, Protocol
 
 # step, done, total: how far a run is
@@ -66,6 +67,7 @@ def evaluate(
     info = _open(folder, info)
     waiting = [fold for fold in folds if not _finished(folder, fold, info)]
     if waiting:
+        _check_versions(folder, info)
         try:
             x = represent(method, clips, jobs, progress)
         except BaseException:
@@ -73,7 +75,8 @@ def evaluate(
                 (folder / "run.json").unlink()
                 folder.rmdir()
             raise
-        _run_folds(method, x, labelled, waiting, folder, info, jobs, progress)
+        # Absolute: a worker that was started earlier may stand in another folder.
+        _run_folds(method, x, labelled, waiting, folder.absolute(), info, jobs, progress)
     return folder
 
 
@@ -90,8 +93,12 @@ def check_needs(method: Method, name: str, clips: Sequence[Clip], dataset: str) 
 
 
 def represent(method: Method, clips: Sequence[Clip], jobs: int, progress: Progress | None = None) -> np.ndarray:
-    """Every clip once through the method's pure `represent`; "clip ..." in the order of the clips."""
-    return np.stack(_parallel(jobs, [(method.represent, (clip,)) for clip in clips], "represent clips", progress))
+    """Every clip once through the method's pure `represent`; "clip ..." in the order of the clips.
+
+    What the clip shows is taken off it first, so that no representation can hold the answer.
+    """
+    blind = [dataclasses.replace(clip, emotion="", action_units=()) for clip in clips]
+    return np.stack(_parallel(jobs, [(method.represent, (clip,)) for clip in blind], "represent clips", progress))
 
 
 def _parallel(
@@ -206,6 +213,16 @@ def _open(folder: Path, info: dict[str, Any]) -> dict[str, Any]:
     return begun
 
 
+def _check_versions(folder: Path, info: dict[str, Any]) -> None:
+    """A run is one experiment: its folds are not mixed from several versions of what the numbers depend on."""
+    for package, now in versions().items():
+        if (then := info["versions"].get(package)) != now:
+            raise RunMismatch(
+                f"expected {package} {then}, with which the run in {folder} was begun, got {now}; "
+                "install that version, move the folder away or choose another --runs"
+            )
+
+
 def _describe(
     method: Method,
     dataset: Dataset,
@@ -256,11 +273,19 @@ def _describe(
 
 
 def data_digest(clips: Sequence[Clip]) -> str:
-    """Digest of what was evaluated: every clip's annotation, and the published maps where these are the data."""
+    """Digest of what was evaluated: annotations and pixels.
+
+    Of a clip with frames the onset and the apex (where there is none, the offset) stand for all: reading every frame
+    would cost more than many an evaluation.
+    """
     pixels = hashlib.sha256()
     for clip in clips:
         if clip.flow is not None:
             pixels.update(clip.flow.channels.tobytes())
+        if clip.frames is not None:
+            for number in (clip.onset, clip.offset if clip.apex is None else clip.apex):
+                if number is not None:
+                    pixels.update(clip.frames.read(number).tobytes())
     annotations = [[c.key, c.dataset, c.subject, c.emotion, c.onset, c.apex, c.offset, c.fps] for c in clips]
     return results.digest([annotations, pixels.hexdigest()])
 

@@ -1,6 +1,6 @@
 """Runs as tables in a terminal, readable at 80 columns and plain text in a pipe, and as JSON for ``--json``.
 
-The numbers are those of `evaluate.rows`; this module only sets them.
+The numbers are those of `evaluation.rows`; this module only sets them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from microexpr.evaluate.metrics import Interval, Scores, majority
-from microexpr.evaluate.published import PublishedRow
-from microexpr.evaluate.rows import (
+from microexpr.evaluation.metrics import Interval, Scores, majority
+from microexpr.evaluation.published import PublishedRow
+from microexpr.evaluation.rows import (
     SELECT,
     CompareRow,
     Row,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from microexpr.evaluate.results import Run
+    from microexpr.evaluation.results import Run
 
 __all__ = ["compare_rows", "compare_to_json", "print_compare", "print_run", "run_rows", "to_json"]
 

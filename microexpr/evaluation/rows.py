@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Int
 
 from microexpr.errors import BadInput, UnknownName
-from microexpr.evaluate.metrics import Difference, Interval, Scores, bootstrap, majority, paired_difference, scores
-from microexpr.evaluate.published import PublishedRow, published
+from microexpr.evaluation.metrics import Difference, Interval, Scores, bootstrap, majority, paired_difference, scores
+from microexpr.evaluation.published import PublishedRow, published
 
 if TYPE_CHECKING:
-    from microexpr.evaluate.results import Run
+    from microexpr.evaluation.results import Run
 
 RENDERED = "Rendered data: these figures are no evidence of accuracy on real faces."
 NAMES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}

@@ -1,6 +1,6 @@
 """One self-contained HTML page about runs: no script, no request to anywhere, light and dark, screen and paper.
 
-The page shows the rows of `evaluate.rows`; the template beside this file sets them.
+The page shows the rows of `evaluation.rows`; the template beside this file sets them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microexpr.errors import BadInput
-from microexpr.evaluate.metrics import Scores, majority
-from microexpr.evaluate.results import write_text
-from microexpr.evaluate.rows import (
+from microexpr.evaluation.metrics import Scores, majority
+from microexpr.evaluation.results import write_text
+from microexpr.evaluation.rows import (
     NAMES,
     RENDERED,
     SELECT,
@@ -37,7 +37,7 @@ from microexpr.evaluate.rows import (
 )
 
 if TYPE_CHECKING:
-    from microexpr.evaluate.results import Run
+    from microexpr.evaluation.results import Run
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HELD_OUT = {

@@ -156,6 +156,15 @@ def read_run(folder: Path) -> Run:
         if (rows := read_fold(folder, name, classes, clips)) is not None
     }
     rows = [row for fold in done.values() for row in fold]
+    try:
+        return _run(folder, info, done, rows)
+    except ValueError as error:
+        advice = "delete that file and evaluate again"
+        raise BadInput("class names and numbers in every fold file", f"{error} in {folder}", advice) from error
+
+
+def _run(folder: Path, info: dict[str, Any], done: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> Run:
+    classes = info["classes"]
     return Run(
         folder=folder,
         info=info,

@@ -15,6 +15,8 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from microexpr import methods
 from microexpr.evaluation import metrics, published, results
 
@@ -60,8 +62,6 @@ def figures(group: list[results.Run]) -> list[dict[str, str]]:
 
 
 def _row(group: list[results.Run], database: str | None) -> dict[str, str]:
-    import numpy as np
-
     first, classes = group[0], group[0].info["classes"]
     keep = [row for row, name in enumerate(first.databases) if database in (None, name)]
     order = [[run.clips.index(first.clips[row]) for row in keep] for run in group]
@@ -152,6 +152,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--tables", action="store_true")
     options = parser.parse_args()
+    if bool(options.runs) != bool(options.out):
+        parser.error("runs go with --out FILE")
     if options.runs:
         fresh = []
         for group in by_experiment([results.read_run(folder) for folder in options.runs]):

@@ -56,7 +56,7 @@ def evaluate(
         part: one member database of a composite set.
         protocol: "loso", "leave-one-dataset-out" or "subject-k-fold" (with `folds`).
         select: which epoch counts: "last".
-        seeds: runs with the seeds 0 to seeds - 1.
+        seeds: runs with the seeds 0 to seeds - 1; one run where the method's seed changes nothing.
         epochs, device: the method's settings of these names.
         settings: further settings of the method.
         jobs: worker processes, each with one thread; default one for each core, or one in all for a GPU.
@@ -65,6 +65,12 @@ def evaluate(
 
     Returns:
         One `Run` for each seed.
+
+    Raises:
+        UnknownName: no such method, setting, data set or protocol.
+        BadInput: a setting or the data set's folder is wrong, or the method can't work on these clips.
+        RunMismatch: the run folder was begun by another version.
+        FoldFailed: folds failed; the others are kept.
     """
     from microexpr import methods
     from microexpr.evaluation import protocols, results, runner
@@ -76,15 +82,14 @@ def evaluate(
         raise BadInput("at least 1 seed", str(seeds), "set --seeds to the number of runs")
     if jobs is not None and jobs < 1:
         raise BadInput("at least 1 job", str(jobs), "set --jobs to the number of worker processes")
-    asked = dict(settings or {})
-    asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
+    asked = _asked(settings, epochs, device)
     if "seed" in asked and seeds > 1:
         raise BadInput("seeds or the setting seed", f"seeds={seeds} and seed={asked['seed']}", "leave one of them out")
-    methods.create(method, **asked)  # a wrong name or setting is told before any data is read
+    unseeded = methods.create(method, **asked)  # a wrong name or setting is told before any data is read
     data = _data(dataset, root, part)
     split = protocols.megc(protocol, folds)
     finished = []
-    for seed in range(seeds):
+    for seed in range(seeds if getattr(unseeded, "seeded", True) else 1):
         seeded = methods.create(method, **{"seed": seed, **asked})
         folder = runner.evaluate(
             seeded,
@@ -105,6 +110,11 @@ def evaluate(
 def available_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _asked(settings: Mapping[str, Any] | None, epochs: int | None, device: str | None) -> dict[str, Any]:
+    named = {"epochs": epochs, "device": device}
+    return {**(settings or {}), **{name: value for name, value in named.items() if value is not None}}
 
 
 def _data(dataset: str | Dataset, root: Path | str | None, part: str | None) -> Dataset:
@@ -155,21 +165,22 @@ def train(
     from microexpr import methods
     from microexpr.evaluation import protocols, runner
     from microexpr.methods import card, weights
-    from microexpr.motion.files import replace_file
+    from microexpr.motion.files import write_file
 
     file = Path(out)
     if file.suffix != ".safetensors":
         raise BadInput("an output file ending in .safetensors", repr(str(out)), "choose such a name")
     if not file.parent.is_dir():
         raise BadInput("a folder that exists", str(file.parent), "make it or choose another --out")
-    asked = dict(settings or {})
-    asked.update({name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None})
-    unfitted = methods.create(method, **asked)
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise BadInput("a file that can be written", str(file), "choose another --out")
+    unfitted = methods.create(method, **_asked(settings, epochs, device))
     if not hasattr(unfitted, "weights"):
         raise BadInput("a method whose weights can be kept", method, "give it the verbs weights and load_weights")
     data = _data(dataset, root, part)
     protocol = protocols.megc()
     labelled = protocols.label(data.clips, protocol)
+    runner.check_classes(unfitted, method, protocol)
     runner.check_needs(unfitted, method, labelled.clips, data.name)
     x = runner.represent(unfitted, labelled.clips, jobs or available_cores(), progress)
     if progress:
@@ -187,9 +198,9 @@ def train(
         "data": runner.data_digest(labelled.clips),
         "versions": runner.versions(),
     }
-    replace_file(file, weights.to_bytes(fitted, method, protocol.classes, record))
+    write_file(file, weights.to_bytes(fitted, method, protocol.classes, record))
     beside = file.with_suffix(".md")
-    replace_file(beside, card.text(method, fitted, record, file.name).encode())
+    write_file(beside, card.text(method, fitted, record, file.name).encode())
     return file, beside
 
 

@@ -12,7 +12,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import microexpr
 from microexpr import terminal
@@ -51,8 +51,16 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     terminal.note(f"warning: {message}")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A wrong call gets one line, like any other wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        terminal.note(f"{message}; see: {self.prog} --help")
+        sys.exit(2)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="microexpr",
         description="Facial micro-expression recognition: train, evaluate and compare methods without leaks.",
         epilog="example: microexpr demo. For research; no lie detection, no decision about a person.",
@@ -198,7 +206,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from microexpr import api, methods
     from microexpr.evaluation import tables
 
-    names = methods.names() if options.method == "all" else options.method.split(",")
+    listed = dict.fromkeys(name.strip() for name in options.method.split(",") if name.strip())
+    names = methods.names() if options.method == "all" else list(listed)
     # A wrong name or setting is told before any data is read.
     settings = {name: _settings_for(name, options, alone=len(names) == 1) for name in names}
     data = api.load(options.dataset, options.root, options.part)

@@ -14,6 +14,10 @@ from pathlib import Path
 class MicroexprError(Exception):
     """Base of the errors that carry their own advice."""
 
+    def __reduce__(self) -> tuple[type[MicroexprError], tuple[str]]:
+        """Goes from a worker to its parent as its text; the parts it was composed of stay behind."""
+        return MicroexprError, (str(self),)
+
 
 class BadInput(MicroexprError):
     """What came is not what was expected.
@@ -51,13 +55,6 @@ class DatasetNotFound(MicroexprError):
             f"data set {dataset!r} not found: {looked}; expected {' '.join(expected_tree.split())}; "
             f"get it: {' '.join(how_to_get.split())}"
         )
-
-
-class MissingExtra(MicroexprError):
-    """An optional dependency is not installed."""
-
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed; run: pip install 'microexpr[{extra}]'")
 
 
 class RunMismatch(MicroexprError):

@@ -147,8 +147,9 @@ class Method(TypingProtocol):
     ``_``. `represent` sees one clip and the settings, so nothing of a test fold can leak through it; `fit` is given
     training rows only, with their subjects, so that whatever it holds back it holds back by subject.
 
-    Optional verbs: ``weights()`` and ``load_weights(arrays)``, the fitted state as named arrays, which
-    `api.train` needs; ``layers()``, the rows that ``microexpr methods NAME`` prints.
+    Optional: ``seeded = False`` on a class whose seed changes nothing, so that several seeds are one run; ``weights()``
+    and ``load_weights(arrays)``, the fitted state as named arrays, which `api.train` needs; ``layers()``, the rows that
+    ``microexpr methods NAME`` prints.
     """
 
     needs: ClassVar[frozenset[str]]

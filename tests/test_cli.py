@@ -66,7 +66,8 @@ def test_wrong_usage_exits_2(capsys):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 2
-    capsys.readouterr()
+        (line,) = lines(capsys.readouterr().err)
+        assert re.fullmatch(r"microexpr: .*; see: microexpr.* --help", line)
 
 
 def test_methods_and_datasets_list_all_that_is_registered(capsys):
@@ -231,6 +232,12 @@ def test_demo_makes_what_it_says(tmp_path, capsys, monkeypatch):
         (["evaluate", "mjfn", "megc2019-flow", "--root", "/no/such/folder"], "not a folder"),
         (["evaluate", "mjfn", "synthetic", "--set", "dropot=1"], "did you mean 'dropout'"),
         (["evaluate", "mjfn", "synthetic", "--set", "dropout"], "FIELD=VALUE"),
+        (["evaluate", "majority, mjfm", "synthetic"], "did you mean 'mjfn'"),
+        (["evaluate", "flow-linear", "synthetic", "--set", "classes=5"], "classes=5 for flow-linear"),
+        (["evaluate", "mjfn", "synthetic", "--set", "seed=-1"], "seed"),
+        (["evaluate", "mjfn", "synthetic", "--set", "learning_rate=1e999"], "learning_rate"),
+        (["evaluate", "mjfn", "synthetic", "--protocol", "subject-k-fold", "--folds", "1"], "at least 2 folds"),
+        (["train", "flow-linear", "synthetic", "--out", "w.safetensors", "--set", "classes=4"], "classes=4"),
         (["evaluate", "mjfn", "synthetic", "--protocol", "los"], "did you mean 'loso'"),
         (["evaluate", "mjfn", "synthetic", "--select", "best"], "select to be one of last"),
         (["evaluate", "mjfn", "synthetic", "--seeds", "0"], "at least 1 seed"),

@@ -104,6 +104,27 @@ def test_a_file_that_is_no_picture_is_named(copy, content):
         megc2019_flow.read(copy)
 
 
+@pytest.mark.parametrize("picture", [np.zeros((28, 28), np.uint8), np.zeros((28, 28, 3), np.uint16)])
+def test_gray_and_16_bit_pictures_are_named(copy, picture):
+    cv2.imwrite(str(first_map(copy)), picture)
+    with pytest.raises(BadInput, match=r"8 bits with 3 channels, got uint(8 with 1|16 with 3) channels in .*png"):
+        megc2019_flow.read(copy)
+
+
+def test_two_folders_of_maps_are_told_apart(copy):
+    other = copy / "three_norm"
+    other.mkdir()
+    shutil.copy(first_map(copy), other)
+    with pytest.raises(BadInput, match="every map once"):
+        megc2019_flow.read(copy)
+
+
+def test_a_list_that_is_no_text_is_named(copy):
+    (copy / fake.TABLE).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match=fake.TABLE):
+        megc2019_flow.read(copy)
+
+
 def test_a_changed_label_breaks_table_2(copy):
     def relabel(rows):
         rows[1][3] = str((int(rows[1][3]) + 1) % 3)

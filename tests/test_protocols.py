@@ -49,6 +49,8 @@ def test_one_subject_can_not_be_left_out():
 def test_too_few_subjects_for_k_folds():
     with pytest.raises(BadInput, match="10 folds"):
         protocols.folds(flow_clips(4, 3), protocols.megc("subject-k-fold", 10))
+    with pytest.raises(BadInput, match="at least 2 folds, got 1"):
+        protocols.folds(flow_clips(4, 3), protocols.megc("subject-k-fold", 1))
 
 
 def test_an_unknown_protocol_gets_the_nearest_spelling():

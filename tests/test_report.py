@@ -120,7 +120,7 @@ def test_print_run(width: int) -> None:
         "83.4",
         "80.6",
         "recall",
-        "floor, always negative",
+        "floors: always negative",
         "does not say how the epoch was chosen",
     ):
         assert word in flat(text)

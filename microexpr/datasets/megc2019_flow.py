@@ -14,6 +14,7 @@ Two arrangements are read, both to the same clips in the same (the official) ord
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -93,21 +94,36 @@ def _clip(database: str, subject: str, name: str, label: int, file: Path) -> Cli
 def _read_map(file: Path) -> UInt8[np.ndarray, "3 28 28"]:
     import cv2
 
-    picture = cv2.imdecode(np.frombuffer(file.read_bytes() or b"\0", np.uint8), cv2.IMREAD_COLOR)
+    try:
+        content = np.frombuffer(file.read_bytes() or b"\0", np.uint8)
+    except OSError as error:
+        raise BadInput("a file that can be read", f"{file}: {error.strerror}", "mend its permissions") from error
+    picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise BadInput("a PNG picture", f"{file}, which can't be decoded", "copy the file again")
-    if picture.shape != (SIZE, SIZE, 3):
+    if picture.shape[:2] != (SIZE, SIZE):
         height, width = picture.shape[:2]
         raise BadInput(f"{SIZE}x{SIZE} pixels", f"{width}x{height} in {file}", "use the maps as they were published")
+    if picture.shape[2:] != (3,) or picture.dtype != np.uint8:
+        kind = f"{picture.dtype} with {picture.shape[2] if picture.ndim == 3 else 1} channels"
+        raise BadInput(
+            "a picture of 8 bits with 3 channels", f"{kind} in {file}", "use the maps as they were published"
+        )
     # OpenCV decodes to blue, green, red = strain, v, u.
     return np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1))
 
 
 def _flat_rows(root: Path, table: Path) -> Iterator[_Row]:
-    maps = {file.stem.rstrip(): file for file in root.glob("*/*.png")} or {
-        file.stem.rstrip(): file for file in root.glob("*.png")
-    }
-    with table.open(newline="", encoding="utf-8-sig") as stream:
+    maps: dict[str, Path] = {}
+    for file in [*root.glob("*.png"), *root.glob("*/*.png")]:
+        if other := maps.get(file.stem.rstrip()):
+            raise BadInput("every map once", f"{other} and {file}", "keep the folder of the published maps only")
+        maps[file.stem.rstrip()] = file
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("a list that can be read as UTF-8", f"{table}: {error}", "use the published list") from error
+    with io.StringIO(text, newline="") as stream:
         reader = csv.DictReader(stream)
         columns = {"dataset", "sub", "filename_o", "label"}
         if not columns <= set(reader.fieldnames or ()):

@@ -108,9 +108,11 @@ def _leave_one_dataset_out(clips: Sequence[Clip], _: Protocol) -> dict[str, list
 def _subject_k_fold(clips: Sequence[Clip], protocol: Protocol) -> dict[str, list[int]]:
     """Subjects dealt to k folds, largest first, each to the fold that has the fewest clips: no randomness needed."""
     by_subject = _rows_by([clip.subject for clip in clips])
-    if len(by_subject) < protocol.folds or protocol.folds < 2:
+    if protocol.folds < 2:
+        raise BadInput("at least 2 folds", str(protocol.folds), "set --folds to the number of groups of subjects")
+    if len(by_subject) < protocol.folds:
         raise BadInput(
-            f"at least {max(protocol.folds, 2)} subjects for {protocol.folds} folds",
+            f"at least {protocol.folds} subjects for {protocol.folds} folds",
             str(len(by_subject)),
             "use --protocol loso",
         )

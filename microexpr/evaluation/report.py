@@ -67,7 +67,7 @@ def render(runs: Sequence[Run], plates: Sequence[tuple[str, bytes]] = ()) -> str
     """The page's text; arguments as in `write_report`."""
     import jinja2
 
-    runs = list({run.folder: run for run in runs}.values())
+    runs = list({run.folder.resolve(): run for run in runs}.values())
     anchors = {run.folder: f"run-{number}" for number, run in enumerate(runs, 1)}
     context = {
         "tables": [_comparison(group, anchors) for group in _same_clips(runs)],

@@ -21,6 +21,9 @@ from jaxtyping import Float, Int
 from microexpr.errors import BadInput, RunMismatch
 from microexpr.motion.files import replace_file
 
+REQUIRED = {"asked", "dataset", "part", "rendered", "method", "settings", "protocol", "classes", "select", "seed"} | {
+    *("data", "folds", "versions", "machine", "command"),
+}
 FORMAT = 1  # of the run folder; a change of run.json or of the fold files raises it
 
 
@@ -70,7 +73,7 @@ def write_text(file: Path, text: str) -> None:
         replace_file(file, text.encode())
     except OSError as error:
         advice = "choose another output folder"
-        raise BadInput("a place that can be written", f"{file}: {error.strerror}", advice) from error
+        raise BadInput("a place that can be written", f"{file}: {error.strerror or error}", advice) from error
 
 
 def fold_file(folder: Path, fold: str) -> Path:
@@ -101,18 +104,30 @@ def read_fold(folder: Path, fold: str, classes: Sequence[str], clips: Sequence[s
     file = fold_file(folder, fold)
     if not file.is_file():
         return None
-    with file.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        header = list(reader.fieldnames or ())
-        rows = list(reader)
-    whole = header == columns(classes) and [row["clip"] for row in rows] == list(clips)
-    if not whole or any(value in (None, "") for row in rows for value in row.values()):
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            header = list(reader.fieldnames or ())
+            rows = list(reader)
+        whole = header == columns(classes) and [row["clip"] for row in rows] == list(clips)
+        sound = whole and all(_is_sound(row, classes) for row in rows)
+    except (ValueError, TypeError, csv.Error):  # not UTF-8, no number, a row cut short
+        sound, rows = False, []
+    if not sound:
         raise BadInput(
             f"{len(clips)} whole rows of fold {fold}",
-            f"{len(rows)} in {file}, damaged or edited",
+            f"a damaged or edited file {file}",
             "delete that file and evaluate again",
         )
     return rows
+
+
+def _is_sound(row: Mapping[str, str], classes: Sequence[str]) -> bool:
+    """A row whose labels are classes and whose prediction is that of its probabilities."""
+    given = [float(row[f"probability_{name}"]) for name in classes]
+    known = row["truth"] in classes and row["predicted"] in classes and bool(row["dataset"] and row["subject"])
+    best = max(given)
+    return known and bool(np.isfinite(given).all()) and given[classes.index(row["predicted"])] >= best - 1e-6
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -128,7 +143,9 @@ def read_info(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads(file.read_text(encoding="utf-8"))
         found = info["format"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        if found == FORMAT and (lacking := REQUIRED - info.keys()):
+            raise KeyError(*sorted(lacking))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
             "a run.json that `microexpr evaluate` wrote", f"{file}, which is damaged", "move the run folder away"
         ) from error
@@ -156,15 +173,6 @@ def read_run(folder: Path) -> Run:
         if (rows := read_fold(folder, name, classes, clips)) is not None
     }
     rows = [row for fold in done.values() for row in fold]
-    try:
-        return _run(folder, info, done, rows)
-    except ValueError as error:
-        advice = "delete that file and evaluate again"
-        raise BadInput("class names and numbers in every fold file", f"{error} in {folder}", advice) from error
-
-
-def _run(folder: Path, info: dict[str, Any], done: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> Run:
-    classes = info["classes"]
     return Run(
         folder=folder,
         info=info,

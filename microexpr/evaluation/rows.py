@@ -174,10 +174,13 @@ def percent(value: float) -> str:
 
 
 def floor_line(run: Run) -> str:
-    """What a method must beat that never looks at a face."""
+    """What a method must beat that never looks at a face, and the floors that do, which are runs of their own."""
     name, floor = majority(run.truth, run.info["classes"])
+    # Classes drawn with the frequencies p_c: expected F1 and recall of a class are p_c, whose mean is 1 / classes.
+    drawn = percent(1 / (len(run.info["classes"]) - len(floor.absent)))
     return (
-        f"floor, always {name}: UF1 {percent(floor.uf1)}, UAR {percent(floor.uar)}, accuracy {percent(floor.accuracy)}"
+        f"floors: always {name}, UF1 {percent(floor.uf1)}, UAR {percent(floor.uar)}; drawn by frequency, about {drawn} "
+        "both; methods to beat: flow-svm, flow-linear"
     )
 
 
@@ -199,7 +202,7 @@ def compare_rows(runs: Sequence[Run], against: str | None = None) -> list[Compar
         runs: finished on the same clips; anything else is refused, because the figures would not be comparable.
         against: a method among them; every other row then carries the paired difference to it.
     """
-    runs = list({run.folder: run for run in runs}.values())
+    runs = list({run.folder.resolve(): run for run in runs}.values())
     check_comparable(runs)
     groups = by_settings(runs)
     reference = _reference(groups, against)
@@ -237,6 +240,11 @@ def check_comparable(runs: Sequence[Run]) -> None:
         same = run.info["classes"] == first.info["classes"]
         if not same or not np.array_equal(_by_clip(run, run.truth), _by_clip(first, first.truth)):
             raise BadInput("runs with the same labels", f"different ones ({pair})", "evaluate both with one label map")
+    for group in by_settings(runs):
+        seeds = [run.info["seed"] for run in group]
+        if repeated := {seed for seed in seeds if seeds.count(seed) > 1}:
+            twice = f"seed {min(repeated)} of {group[0].info['method']} twice, in two folders"
+            raise BadInput("every seed of a method once", twice, "leave one of the folders out")
 
 
 def _by_clip(run: Run, values: Int[np.ndarray, " clip"]) -> Int[np.ndarray, " clip"]:
@@ -247,7 +255,8 @@ def _identity(run: Run) -> dict[str, Any]:
     """All that makes two runs the same experiment but for the seed."""
     info = run.info
     settings = {name: value for name, value in info["settings"].items() if name != "seed"}
-    return {"method": info["method"], "protocol": info["protocol"], "select": info["select"], **settings}
+    protocol = (info["protocol"], info.get("protocol_folds"))
+    return {"method": info["method"], "protocol": protocol, "select": info["select"], **settings}
 
 
 def _reference(groups: Sequence[Sequence[Run]], against: str | None) -> Sequence[Run] | None:

@@ -1,7 +1,7 @@
 """Folds -> workers -> one file per fold. Interrupted runs go on where they stopped.
 
-The runner sees only the `Method` protocol. A worker is handed a fold's training rows and nothing of its test rows
-until `fit` has returned, so no method can look at a test row while it learns.
+The runner sees only the `Method` protocol. `fit` is handed a fold's training rows and nothing else; the test rows are
+touched when it has returned, so no method can look at a test row while it learns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import datetime
 import hashlib
 import os
 import platform
+import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +25,8 @@ import microexpr
 from microexpr.errors import BadInput, FoldFailed, MicroexprError, RunMismatch
 from microexpr.evaluation import protocols, results
 from microexpr.types import Clip, Dataset, Fold, Method, Protocol
+
+_WATCH = "microexpr-watch"  # thread of a worker that looks after its parent
 
 # step, done, total: how far a run is
 Progress = Callable[[str, int, int], None]
@@ -59,6 +63,7 @@ def evaluate(
     """
     labelled = protocols.label(dataset.clips, protocol)
     clips = labelled.clips
+    check_classes(method, name, protocol)
     check_needs(method, name, clips, dataset.name)
     folds = protocols.folds(clips, protocol)
     info = _describe(method, dataset, protocol, clips, folds, name, settings, select, command)
@@ -80,6 +85,16 @@ def evaluate(
     return folder
 
 
+def check_classes(method: Method, name: str, protocol: Protocol) -> None:
+    """Raises BadInput where the method does not tell as many classes apart as the protocol has."""
+    if method.classes != len(protocol.classes):
+        raise BadInput(
+            f"a method of {len(protocol.classes)} classes ({', '.join(protocol.classes)})",
+            f"classes={method.classes} for {name}",
+            "leave the setting classes as it is",
+        )
+
+
 def check_needs(method: Method, name: str, clips: Sequence[Clip], dataset: str) -> None:
     """Raises BadInput where a clip does not carry what the method needs."""
     for clip in clips:
@@ -95,10 +110,20 @@ def check_needs(method: Method, name: str, clips: Sequence[Clip], dataset: str) 
 def represent(method: Method, clips: Sequence[Clip], jobs: int, progress: Progress | None = None) -> np.ndarray:
     """Every clip once through the method's pure `represent`; "clip ..." in the order of the clips.
 
-    What the clip shows is taken off it first, so that no representation can hold the answer.
+    What names the class of a clip is taken off it first, and a copy of the method does the work: neither the answer
+    nor anything that `represent` remembers can reach `fit`.
     """
-    blind = [dataclasses.replace(clip, emotion="", action_units=()) for clip in clips]
-    return np.stack(_parallel(jobs, [(method.represent, (clip,)) for clip in blind], "represent clips", progress))
+    copied = copy.deepcopy(method)
+    calls = [(_represent, (copied, clip, f"clip-{number:05d}")) for number, clip in enumerate(clips)]
+    return np.stack(_parallel(jobs, calls, "represent clips", progress))
+
+
+def _represent(method: Method, clip: Clip, name: str) -> np.ndarray:
+    blind = dataclasses.replace(clip, key=name, subject="", emotion="", action_units=())
+    try:
+        return method.represent(blind)
+    except MicroexprError as error:
+        raise MicroexprError(str(error).replace(name, clip.key)) from error
 
 
 def _parallel(
@@ -112,12 +137,26 @@ def _parallel(
     gathered = []
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         for result in joblib.Parallel(n_jobs=jobs, return_as="generator")(
-            joblib.delayed(call)(*given) for call, given in calls
+            joblib.delayed(_in_worker)(os.getpid(), call, given) for call, given in calls
         ):
             gathered.append(result)
             if progress:
                 progress(step, len(gathered), len(calls))
     return gathered
+
+
+def _in_worker(parent: int, call: Callable[..., Any], given: tuple) -> Any:
+    """Runs a call; a worker whose parent is gone (kill -9) follows it instead of waiting for work forever."""
+    watching = any(thread.name == _WATCH for thread in threading.enumerate())
+    if os.getpid() != parent and os.getppid() == parent and not watching:
+        threading.Thread(target=_follow, args=(parent,), name=_WATCH, daemon=True).start()
+    return call(*given)
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)  # what is finished lies in its file; nothing is left to clean up
 
 
 def _run_folds(
@@ -131,9 +170,9 @@ def _run_folds(
     progress: Progress | None,
 ) -> None:
     subjects = [clip.subject for clip in labelled.clips]
+    names = [(clip.key, clip.dataset, clip.subject) for clip in labelled.clips]
     calls = [
-        (_run_fold, (method, x, labelled.labels, subjects, labelled.clips, fold, folder, info["classes"]))
-        for fold in folds
+        (_run_fold, (method, x, labelled.labels, subjects, names, fold, folder, info["classes"])) for fold in folds
     ]
     failures = [failure for failure in _parallel(jobs, calls, "train folds", progress) if failure]
     if failures:
@@ -147,7 +186,7 @@ def _run_fold(
     x: np.ndarray,
     y: np.ndarray,
     subjects: Sequence[str],
-    clips: Sequence[Clip],
+    names: Sequence[tuple[str, str, str]],
     fold: Fold,
     folder: Path,
     classes: Sequence[str],
@@ -166,9 +205,7 @@ def _run_fold(
     for row, given in zip(test, probabilities, strict=True):
         rows.append(
             {
-                "clip": clips[row].key,
-                "dataset": clips[row].dataset,
-                "subject": clips[row].subject,
+                **dict(zip(("clip", "dataset", "subject"), names[row], strict=True)),
                 "truth": classes[y[row]],
                 "predicted": classes[int(given.argmax())],
                 **{f"probability_{name}": f"{value:.6f}" for name, value in zip(classes, given, strict=True)},
@@ -221,6 +258,12 @@ def _check_versions(folder: Path, info: dict[str, Any]) -> None:
                 f"expected {package} {then}, with which the run in {folder} was begun, got {now}; "
                 "install that version, move the folder away or choose another --runs"
             )
+    here, there = machine()["processor"], info["machine"]["processor"]
+    if here != there and info["settings"].get("precision") == "auto":
+        raise RunMismatch(
+            f"expected the processor {there}, on which the run in {folder} was begun with precision=auto, got {here}; "
+            "set precision to float32 or bfloat16 to work on several machines"
+        )
 
 
 def _describe(

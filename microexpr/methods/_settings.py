@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,7 +21,8 @@ def check_choice(field: str, value: object, allowed: Collection[object]) -> None
 
 def check_range(field: str, value: float, low: float, high: float = float("inf")) -> None:
     """Raises BadInput where `value` is no number from `low` to `high`, both included."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high:
         span = f"from {low} to {high}" if high != float("inf") else f"of at least {low}"
         raise BadInput(f"{field} to be a number {span}", repr(value), f"set {field} to such a number")
 

@@ -17,7 +17,7 @@ def text(name: str, method: Any, record: dict[str, Any], file: str) -> str:
         record: what `api.train` keeps of the data and the versions.
         file: name of the weights file.
     """
-    entry = methods.entry(name)
+    entry, usual = methods.entry(name), settings_of(methods.create(name))
     where = f"{record['dataset']} ({record['part']})" if record["part"] else record["dataset"]
     counts = ", ".join(f"{count} {label}" for label, count in record["counts"].items())
     rendered = (
@@ -26,6 +26,8 @@ def text(name: str, method: Any, record: dict[str, Any], file: str) -> str:
         else ""
     )
     settings = "\n".join(f"| {key} | {value} |" for key, value in settings_of(method).items())
+    changed = [f" --set {key}={value}" for key, value in settings_of(method).items() if value != usual[key]]
+    options = (f" --part {record['part']}" if record["part"] else "") + "".join(changed)
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     reference = f" doi:{entry.doi}" if entry.doi else ""
     return f"""# {file}
@@ -40,7 +42,7 @@ The terms of the data set apply to weights trained on it.
 ## Accuracy
 
 All clips were trained on, so nothing was left to measure accuracy with. Evaluate the same settings under
-leave-one-subject-out for that: `microexpr evaluate {name} {record["dataset"]}`.
+leave-one-subject-out for that: `microexpr evaluate {name} {record["dataset"]}{options}`.
 
 ## Intended use
 

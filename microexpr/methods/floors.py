@@ -30,6 +30,7 @@ class _Frequencies:
 
     def __post_init__(self) -> None:
         check_range("classes", self.classes, 2)
+        check_range("seed", self.seed, 0)
         self.frequencies_: np.ndarray | None = None
         self.draws_: list[int] = []
 
@@ -66,6 +67,8 @@ class _Frequencies:
 @dataclass
 class Majority(_Frequencies):
     """Always the most frequent class of the training rows; its probabilities are the class frequencies."""
+
+    seeded: ClassVar[bool] = False
 
     def predict_proba(self, x: np.ndarray) -> Float[np.ndarray, "clip class"]:
         """The class frequencies, for every clip."""

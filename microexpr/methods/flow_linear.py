@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from microexpr.errors import BadInput
+from microexpr.errors import BadInput, MicroexprError
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.flow import MODES, centered, map_channels
 from microexpr.types import Clip, FlowMap
@@ -62,6 +62,7 @@ class FlowLinear:
         check_range("batch_size", self.batch_size, 1)
         check_range("learning_rate", self.learning_rate, 0)
         check_range("classes", self.classes, 2)
+        check_range("seed", self.seed, 0)
         check_choice("flow_mode", self.flow_mode, MODES)
         self.coefficients_: np.ndarray | None = None
         self.intercepts_: np.ndarray | None = None
@@ -82,17 +83,20 @@ class FlowLinear:
         rows = _balanced(y, generator) if self.balance else np.arange(len(y))
         steps = self.epochs * -(-len(rows) // self.batch_size)
         step = 0
-        for _ in range(self.epochs):
-            order = generator.permutation(rows)
-            for start in range(0, len(rows), self.batch_size):
-                step += 1
-                batch, wanted = self._mixed(variants, targets, order[start : start + self.batch_size], generator)
-                gradient = batch.T @ (_softmax(batch @ parameters) - wanted) / len(batch)
-                gradient[:-1] += self.weight_decay * parameters[:-1]
-                first = 0.9 * first + 0.1 * gradient
-                second = 0.999 * second + 0.001 * gradient**2
-                rate = self.learning_rate * (1 - (step - 1) / steps)
-                parameters -= rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging fit is told below
+            for _ in range(self.epochs):
+                order = generator.permutation(rows)
+                for start in range(0, len(rows), self.batch_size):
+                    step += 1
+                    batch, wanted = self._mixed(variants, targets, order[start : start + self.batch_size], generator)
+                    gradient = batch.T @ (_softmax(batch @ parameters) - wanted) / len(batch)
+                    gradient[:-1] += self.weight_decay * parameters[:-1]
+                    first = 0.9 * first + 0.1 * gradient
+                    second = 0.999 * second + 0.001 * gradient**2
+                    rate = self.learning_rate * (1 - (step - 1) / steps)
+                    parameters -= rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        if not np.isfinite(parameters).all():
+            raise MicroexprError("training diverged: coefficients are not finite; lower learning_rate")
         self.coefficients_, self.intercepts_ = parameters[:-1], parameters[-1]
         return self
 

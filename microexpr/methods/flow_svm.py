@@ -29,6 +29,7 @@ class FlowSVM:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"flow"})
+    seeded: ClassVar[bool] = False
 
     c: float | None = None
     classes: int = 3
@@ -37,6 +38,7 @@ class FlowSVM:
 
     def __post_init__(self) -> None:
         check_range("classes", self.classes, 2)
+        check_range("seed", self.seed, 0)
         check_choice("flow_mode", self.flow_mode, MODES)
         if self.c is not None:
             check_range("c", self.c, 1e-9)

@@ -158,6 +158,7 @@ class MJFN:
         check_choice("class_weights", self.class_weights, ("none", "balanced"))
         check_choice("precision", self.precision, _torch.PRECISIONS)
         check_range("classes", self.classes, 2)
+        check_range("seed", self.seed, 0)
         check_range("hidden", self.hidden, 1)
         check_range("dropout", self.dropout, 0, 0.95)
         check_range("epochs", self.epochs, 1)

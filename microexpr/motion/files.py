@@ -74,7 +74,7 @@ def write_picture(path: str | Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
     if suffix not in PICTURE_SUFFIXES:
         raise BadInput(f"a picture suffix ({' '.join(PICTURE_SUFFIXES)})", f"{path}", "rename the file")
     _, content = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    _write(path, content.tobytes())
+    write_file(path, content.tobytes())
 
 
 def read_flo(path: str | Path) -> Float32[np.ndarray, "2 h w"]:
@@ -107,7 +107,7 @@ def write_flo(path: str | Path, flow: Float[np.ndarray, "2 h w"]) -> None:
     """
     _, height, width = flow.shape
     header = FLO_MAGIC.astype("<f4").tobytes() + np.array([width, height], "<i4").tobytes()
-    _write(path, header + flow.transpose(1, 2, 0).astype("<f4").tobytes())
+    write_file(path, header + flow.transpose(1, 2, 0).astype("<f4").tobytes())
 
 
 FLOW_SUFFIXES = (".flo", ".npy", ".png")
@@ -132,7 +132,7 @@ def save_flow(path: str | Path, flow: Float[np.ndarray, "2 h w"]) -> None:
     elif suffix == ".npy":
         content = io.BytesIO()
         np.save(content, flow, allow_pickle=False)
-        _write(path, content.getvalue())
+        write_file(path, content.getvalue())
     else:
         write_picture(path, flow_to_color(flow))
 
@@ -144,7 +144,8 @@ def _read_bytes(path: str | Path, expected: str) -> bytes:
         raise BadInput(expected, f"{path} ({error.strerror or error})", "check the path") from error
 
 
-def _write(path: str | Path, content: bytes) -> None:
+def write_file(path: str | Path, content: bytes) -> None:
+    """`replace_file` for what a user asked for: a place that can't be written is BadInput."""
     try:
         replace_file(Path(path), content)
     except OSError as error:

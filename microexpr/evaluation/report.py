@@ -113,7 +113,7 @@ def _comparison(group: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, 
         "rows": [
             {
                 "row": row,
-                "seeds": [(run.info["seed"], anchors[run.folder]) for run in same],
+                "seeds": sorted((run.info["seed"], anchors[run.folder]) for run in same),
                 "forest": _forest(row, floor),
             }
             for row, same in zip(rows, by_settings(group), strict=True)

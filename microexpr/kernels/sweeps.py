@@ -16,14 +16,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from microexpr.kernels.warp import HALF, JIT, MARGIN, ONE, SIX, TWO, ZERO
+from microexpr.kernels.warp import DIFFERENCE, INSIDE, JIT, MEAN, ONE, RIM, SIX, TWO, ZERO, linearizer
 
 # The planes of a row of the state: flow, duals of its components, five numbers of the data term.
 U, V, UX, UY, VX, VY, A, B, C, D, E = range(11)
 PLANES, CARRIED = 11, 6  # carried to the next level: flow and duals
-# The planes of a row of the linearized pictures, which have a margin of two pixels.
-MEAN, DIFFERENCE, INSIDE = range(3)
-RIM = 2
 NEAR, FAR = np.float32(8 / 12), np.float32(-1 / 12)  # derivative by five pixels
 FLAT = np.float32(1e-3)  # added to |gradient|^2 before dividing, (gray levels / pixel)^2
 WINDOW = 3  # pixels of the flow's grid that the window of "clg" reaches to each side: (1 6 15 20 15 6 1) / 64
@@ -35,7 +32,7 @@ class Kernels:
     """The compiled functions for rows of `pitch` numbers a plane."""
 
     pitch: int
-    compose: Callable[..., Any]
+    linearize: Callable[..., Any]
     pointwise: Callable[..., Any]
     gather: Callable[..., Any]
     window: Callable[..., Any]
@@ -59,105 +56,89 @@ def kernels_for(width: int) -> Kernels:
 def _kernels(pitch: int) -> Kernels:
     return Kernels(
         pitch,
-        *(_compose(pitch), _pointwise(pitch), _gather(pitch), _window(pitch)),
+        *(linearizer(pitch), _pointwise(pitch), _gather(pitch), _window(pitch)),
         *(_sweep(pitch, joint=False), _sweep(pitch, joint=True)),
     )
 
 
-def _compose(pitch: int) -> Callable[..., Any]:
-    mean, difference, inside_ = MEAN * pitch + RIM, DIFFERENCE * pitch + RIM, INSIDE * pitch + RIM
-    row = 3 * pitch
-
-    @numba.njit(**JIT)
-    def compose(first, warped, inside, pictures):
-        """Mean and difference of the first and the warped second picture, with a repeated rim."""
-        height, width = warped.shape
-        for y in range(height):
-            one, other, weight = first[y + MARGIN], warped[y], inside[y]
-            start = (y + RIM) * row
-            for x in range(width):
-                pictures[start + mean + x] = HALF * (one[x + MARGIN] + other[x])
-                pictures[start + difference + x] = other[x] - one[x + MARGIN]
-                pictures[start + inside_ + x] = weight[x]
-            for x in range(1, RIM + 1):
-                pictures[start + mean - x] = pictures[start + mean]
-                pictures[start + mean + width - 1 + x] = pictures[start + mean + width - 1]
-        for y in range(RIM):
-            for x in range(width):
-                pictures[y * row + mean + x] = pictures[RIM * row + mean + x]
-                pictures[(height + RIM + y) * row + mean + x] = pictures[(height + RIM - 1) * row + mean + x]
-
-    return compose
-
-
 def _pointwise(pitch: int) -> Callable[..., Any]:
-    mean, difference, inside = MEAN * pitch + RIM, DIFFERENCE * pitch + RIM, INSIDE * pitch + RIM
+    left, right = (MEAN * pitch + RIM * 3 * pitch + k for k in (0, 4))
     row, state_row = 3 * pitch, PLANES * pitch
+    upper, difference, inside = MEAN * pitch + RIM, (RIM * 3 + DIFFERENCE) * pitch, (RIM * 3 + INSIDE) * pitch
     u_, v_, a_, b_, c_, d_ = (plane * pitch for plane in (U, V, A, B, C, D))
 
     @numba.njit(**JIT)
     def pointwise(pictures, height, width, slope, state):
         """Data term of TV-L1: gradient (A, B), rho = C + A u + B v, and D rho, of which `tvl1` clamps the step."""
         for y in range(height):
-            start, to = (y + RIM) * row, y * state_row
+            start, to = y * row, y * state_row
             for x in range(width):
-                i = start + mean + x
-                weight = pictures[start + inside + x]
-                g = weight * (NEAR * (pictures[i + 1] - pictures[i - 1]) + FAR * (pictures[i + 2] - pictures[i - 2]))
-                h = weight * (
-                    NEAR * (pictures[i + row] - pictures[i - row])
-                    + FAR * (pictures[i + 2 * row] - pictures[i - 2 * row])
-                )
+                i = start + x  # every index is i plus something: none seems to count from the end
+                weight = pictures[i + inside]
+                far, near = pictures[i + right] - pictures[i + left], pictures[i + right - 1] - pictures[i + left + 1]
+                g = weight * (NEAR * near + FAR * far)
+                far = pictures[i + upper + 4 * row] - pictures[i + upper]
+                near = pictures[i + upper + 3 * row] - pictures[i + upper + row]
+                h = weight * (NEAR * near + FAR * far)
                 j = to + x
                 state[j + a_] = g
                 state[j + b_] = h
-                state[j + c_] = pictures[start + difference + x] - g * state[j + u_] - h * state[j + v_]
+                state[j + c_] = pictures[i + difference] - g * state[j + u_] - h * state[j + v_]
                 state[j + d_] = slope / (g * g + h * h + FLAT)
 
     return pointwise
 
 
 def _gather(pitch: int) -> Callable[..., Any]:
-    mean, difference, inside = MEAN * pitch + RIM, DIFFERENCE * pitch + RIM, INSIDE * pitch + RIM
+    left, right = (MEAN * pitch + RIM * 3 * pitch + k for k in (0, 4))
     row = 3 * pitch
+    upper, difference, inside = MEAN * pitch + RIM, (RIM * 3 + DIFFERENCE) * pitch, (RIM * 3 + INSIDE) * pitch
     xx, xy, yy, xt, yt = (k * pitch + 1 for k in range(5))
+    above = 5 * pitch
     share = np.float32(1 / 16)
 
     @numba.njit(**JIT)
     def gather(pictures, height, width, scratch, sums):
-        """Products of the derivatives, g g^T and g rho, under (1 2 1) / 4 along both axes, at every second pixel."""
+        """Products of the derivatives, g g^T and g rho, under (1 2 1) / 4 along both axes, at every second pixel.
+
+        `scratch` holds ten planes of zeros.
+        """
         rows, columns = sums.shape[1] - 2 * WINDOW, sums.shape[2] - 2 * WINDOW
-        for y in range(height):
-            start = (y + RIM) * row
+        for y in range(rows):
+            start = 2 * y * row
             for x in range(width):
-                i = start + mean + x
-                weight = pictures[start + inside + x]
-                g = weight * (NEAR * (pictures[i + 1] - pictures[i - 1]) + FAR * (pictures[i + 2] - pictures[i - 2]))
-                h = weight * (
-                    NEAR * (pictures[i + row] - pictures[i - row])
-                    + FAR * (pictures[i + 2 * row] - pictures[i - 2 * row])
-                )
-                t = pictures[start + difference + x]
-                scratch[xx + x] = g * g
-                scratch[xy + x] = g * h
-                scratch[yy + x] = h * h
-                scratch[xt + x] = g * t
-                scratch[yt + x] = h * t
+                i = start + x  # every index is i plus something: none seems to count from the end
+                weight = pictures[i + inside]
+                far, near = pictures[i + right] - pictures[i + left], pictures[i + right - 1] - pictures[i + left + 1]
+                g = weight * (NEAR * near + FAR * far)
+                far = pictures[i + upper + 4 * row] - pictures[i + upper]
+                near = pictures[i + upper + 3 * row] - pictures[i + upper + row]
+                h = weight * (NEAR * near + FAR * far)
+                t = pictures[i + difference]
+                i += row  # the row below: its products also belong to the next row of the grid
+                weight = pictures[i + inside]
+                far, near = pictures[i + right] - pictures[i + left], pictures[i + right - 1] - pictures[i + left + 1]
+                p = weight * (NEAR * near + FAR * far)
+                far = pictures[i + upper + 4 * row] - pictures[i + upper]
+                near = pictures[i + upper + 3 * row] - pictures[i + upper + row]
+                q = weight * (NEAR * near + FAR * far)
+                s = pictures[i + difference]
+                scratch[x + xx] = scratch[x + xx + above] + TWO * g * g + p * p
+                scratch[x + xy] = scratch[x + xy + above] + TWO * g * h + p * q
+                scratch[x + yy] = scratch[x + yy + above] + TWO * h * h + q * q
+                scratch[x + xt] = scratch[x + xt + above] + TWO * g * t + p * s
+                scratch[x + yt] = scratch[x + yt + above] + TWO * h * t + q * s
+                scratch[x + xx + above] = p * p
+                scratch[x + xy + above] = p * q
+                scratch[x + yy + above] = q * q
+                scratch[x + xt + above] = p * s
+                scratch[x + yt + above] = q * s
             for k in range(5):
                 at = k * pitch
-                upper = sums[k, y // 2 + WINDOW]
-                if y % 2 == 0:
-                    for x in range(columns):
-                        i = at + 2 * x
-                        upper[x + WINDOW] += TWO * share * (scratch[i] + TWO * scratch[i + 1] + scratch[i + 2])
-                else:
-                    lower = sums[k, min(y // 2 + 1, rows) + WINDOW]
-                    for x in range(columns):
-                        i = at + 2 * x
-                        value = share * (scratch[i] + TWO * scratch[i + 1] + scratch[i + 2])
-                        upper[x + WINDOW] += value
-                        lower[x + WINDOW] += value
-        sums[:, rows + WINDOW] = ZERO  # the last odd row has no pixel of the grid below
+                target = sums[k, y + WINDOW]
+                for x in range(columns):
+                    i = at + 2 * x
+                    target[x + WINDOW] = share * (scratch[i] + TWO * scratch[i + 1] + scratch[i + 2])
 
     return gather
 

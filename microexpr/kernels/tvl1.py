@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ from jaxtyping import Float32, Real
 
 from microexpr.errors import BadInput, UnknownName
 from microexpr.kernels.sweeps import CARRIED, PLANES, UX, UY, VX, VY, WINDOW, Kernels, kernels_for
-from microexpr.kernels.warp import MARGIN, double, half, pyramid, sample
+from microexpr.kernels.warp import MARGIN, RIM, Arena, double, pyramid
 
 MODES = ("clg", "tvl1")
 SMALLEST = 16  # pixels
@@ -159,36 +160,22 @@ def _solve(
     first: np.ndarray, second: np.ndarray, mode: str, settings: Settings, initial: np.ndarray | None, stop: float | None
 ) -> Float32[np.ndarray, "2 h w"]:
     """Flow of one pair."""
-    kernels = kernels_for(first.shape[1])
+    kernels, arena = kernels_for(first.shape[1]), _scratch.arena
+    arena.clear()
     plan = levels_of(*first.shape, settings.schedule)
-    ones, others = pyramid(first, plan[0][0] + 1), pyramid(second, plan[0][0] + 1)
+    ones, others = (pyramid(picture, plan[0][0] + 1, arena) for picture in (first, second))
     starts = _starts(initial, mode, plan[0][0] + 1)
-    state: np.ndarray = np.empty(0, np.float32)
-    previous: int | None = None
-    rows = columns = 0
-    for level, warps, steps in plan:
-        if level != previous:
-            height, width = (side - 2 * MARGIN for side in ones[level].shape)
-            coarser, coarse_rows, coarse_columns = state, rows, columns
-            rows, columns = (half(height), half(width)) if mode == "clg" else (height, width)
-            state = np.empty((rows + 1, PLANES, kernels.pitch), np.float32)
-            if previous is None:
-                state[:rows, :CARRIED, :columns] = 0
-            else:
-                if starts:  # what the coarser level has found beyond the start; the start itself is known finer
-                    coarser[:coarse_rows, :2, :coarse_columns] -= starts[previous]
-                double(coarser, coarse_rows, coarse_columns, state, rows, columns, CARRIED)
-                state[:rows, (UX, VX), columns - 1] = 0
-                state[rows - 1, (UY, VY), :columns] = 0
-            if starts:
-                state[:rows, :2, :columns] += starts[level]
-            previous = level
-        size = (height, width, rows, columns)
+    solver: Level | None = None
+    for number, warps, steps in plan:
+        if solver is None or number != solver.number:
+            start = starts[number] if starts else None
+            solver = Level(number, mode, settings, kernels, arena, ones[number], others[number], start, solver)
         for _ in range(warps):
-            _linearize(kernels, mode, settings, ones[level], others[level], state, size)
-            if _iterate(kernels, mode, settings, state, rows, columns, steps, stop and stop / 2**level):
+            solver.linearize()
+            if solver.iterate(steps, stop):
                 break
-    return np.ascontiguousarray(_picture_flow(state, mode, size).transpose(1, 0, 2))
+    assert solver is not None  # a schedule has a level
+    return np.ascontiguousarray(solver.flow().transpose(1, 0, 2))
 
 
 def _starts(initial: np.ndarray | None, mode: str, levels: int) -> list[np.ndarray]:
@@ -204,63 +191,100 @@ def _starts(initial: np.ndarray | None, mode: str, levels: int) -> list[np.ndarr
     return starts
 
 
-def _picture_flow(state: np.ndarray, mode: str, size: tuple[int, int, int, int]) -> Float32[np.ndarray, "h 2 w"]:
-    """The flow of a state in every pixel of its level's picture."""
-    height, width, rows, columns = size
-    if mode == "tvl1":
-        return np.ascontiguousarray(state[:height, :2, :width])
-    fine = np.empty((height, 2, width), np.float32)
-    double(state, rows, columns, fine, height, width, 2)
-    return fine
+class Level:
+    """The solver at one resolution.
 
+    Parameters
+    ----------
+    number : how often the pictures were halved.
+    first, second : the pictures, with their margins.
+    start : the flow to start from, "row 2 column" on the grid of the unknowns.
+    coarser : the level before, whose flow and duals are taken over.
+    """
 
-def _linearize(
-    kernels: Kernels,
-    mode: str,
-    settings: Settings,
-    first: np.ndarray,
-    second: np.ndarray,
-    state: np.ndarray,
-    size: tuple[int, int, int, int],
-) -> None:
-    """Warps the second picture along the flow of the state and fills the state's data term."""
-    height, width, rows, columns = size
-    warped, inside = np.empty((2, height, width), np.float32)
-    sample(second, _picture_flow(state, mode, size), warped, inside)
-    pictures = np.empty((height + 4, 3, kernels.pitch), np.float32)
-    kernels.compose(first, warped, inside, pictures.reshape(-1))
-    flat, tau = state.reshape(-1), np.float32(settings.tau)
-    if mode == "tvl1":
-        slope = np.float32(settings.tau / (settings.tau + settings.theta))
-        kernels.pointwise(pictures.reshape(-1), height, width, slope, flat)
-    else:
-        sums = np.zeros((5, rows + 2 * WINDOW, columns + 2 * WINDOW), np.float32)
-        scratch = np.zeros(5 * kernels.pitch, np.float32)
-        kernels.gather(pictures.reshape(-1), height, width, scratch, sums)
-        kernels.window(sums, scratch, rows, columns, np.float32(settings.weight) * tau, flat)
+    def __init__(
+        self,
+        number: int,
+        mode: str,
+        settings: Settings,
+        kernels: Kernels,
+        arena: Arena,
+        first: np.ndarray,
+        second: np.ndarray,
+        start: np.ndarray | None,
+        coarser: Level | None,
+    ) -> None:
+        self.number, self.mode, self.settings, self.kernels = number, mode, settings, kernels
+        self.first, self.second, self.start = first, second, start
+        self.height, self.width = (side - 2 * MARGIN for side in first.shape)
+        self.step = 2 if mode == "clg" else 1  # pixels of the picture from one unknown to the next
+        self.rows, self.columns = -(-self.height // self.step), -(-self.width // self.step)
+        pitch = kernels.pitch
+        self.state = arena.empty(self.rows + 1, PLANES, pitch)
+        self.pictures = arena.empty((self.height + 2 * RIM + 1) * 3 * pitch)
+        self.fine = arena.empty(self.height, 2, self.width)
+        self.sums = arena.empty(5, self.rows + 2 * WINDOW, self.columns + 2 * WINDOW)
+        self.scratch = arena.empty(10 * pitch)
+        self.position = np.empty(self.width, np.int32)
+        self.unknown = self.state[: self.rows, :2, : self.columns]
+        if coarser is None:
+            self.state[: self.rows, :CARRIED, : self.columns] = 0
+        else:
+            self._take_over(coarser)
+        if start is not None:
+            self.unknown += start
 
+    def _take_over(self, coarser: Level) -> None:
+        if coarser.start is not None:  # carry what it has found beyond the start, which is known here in more detail
+            coarser.unknown -= coarser.start
+        double(coarser.state, coarser.rows, coarser.columns, self.state, self.rows, self.columns, CARRIED)
+        self.state[: self.rows, (UX, VX), self.columns - 1] = 0
+        self.state[self.rows - 1, (UY, VY), : self.columns] = 0
 
-def _iterate(
-    kernels: Kernels,
-    mode: str,
-    settings: Settings,
-    state: np.ndarray,
-    rows: int,
-    columns: int,
-    steps: int,
-    stop: float | None,
-) -> bool:
-    """Primal-dual steps; whether they ended because the flow hardly changed."""
-    sweep = kernels.tvl1 if mode == "tvl1" else kernels.clg
-    bound = np.float32(settings.weight * settings.tau)
-    carry = np.empty(2 * kernels.pitch, np.float32)
-    grid = 2 if mode == "clg" else 1
-    for done in range(0, steps, CHECK if stop else steps):
-        many = min(CHECK, steps - done) if stop else steps
-        before = state[:rows, :2, :columns].copy() if stop else None
-        sweep(state.reshape(-1), carry, rows, columns, many, np.float32(settings.tau), bound)
-        if before is not None and stop:
-            change = np.hypot(*(state[:rows, :2, :columns] - before).transpose(1, 0, 2)).mean()
-            if change * grid < stop * many:
+    def flow(self) -> Float32[np.ndarray, "h 2 w"]:
+        """The flow in every pixel of the level's picture."""
+        if self.step == 1:
+            self.fine[:] = self.unknown
+        else:
+            double(self.state, self.rows, self.columns, self.fine, self.height, self.width, 2)
+        return self.fine
+
+    def linearize(self) -> None:
+        """Warps the second picture along the present flow and fills the state's data term."""
+        kernels, settings = self.kernels, self.settings
+        state, tau = self.state.reshape(-1), np.float32(settings.tau)
+        kernels.linearize(self.first, self.second, self.flow(), self.position, self.scratch, self.pictures)
+        if self.mode == "tvl1":
+            slope = np.float32(settings.tau / (settings.tau + settings.theta))
+            kernels.pointwise(self.pictures, self.height, self.width, slope, state)
+            return
+        self.sums[:] = 0
+        self.scratch[:] = 0
+        kernels.gather(self.pictures, self.height, self.width, self.scratch, self.sums)
+        kernels.window(self.sums, self.scratch, self.rows, self.columns, np.float32(settings.weight) * tau, state)
+
+    def iterate(self, steps: int, stop: float | None) -> bool:
+        """Does primal-dual steps; says whether it ended because the flow hardly changed."""
+        sweep = self.kernels.tvl1 if self.mode == "tvl1" else self.kernels.clg
+        tau, bound = np.float32(self.settings.tau), np.float32(self.settings.weight * self.settings.tau)
+        state = self.state.reshape(-1)
+        if stop is None:
+            sweep(state, self.scratch, self.rows, self.columns, steps, tau, bound)
+            return False
+        for done in range(0, steps, CHECK):
+            many, before = min(CHECK, steps - done), self.unknown.copy()
+            sweep(state, self.scratch, self.rows, self.columns, many, tau, bound)
+            change = np.hypot(*(self.unknown - before).transpose(1, 0, 2)).mean() * self.step * 2**self.number
+            if change < stop * many:
                 return True
-    return False
+        return False
+
+
+class _Scratch(threading.local):
+    """The scratch memory of a thread."""
+
+    def __init__(self) -> None:
+        self.arena = Arena()
+
+
+_scratch = _Scratch()

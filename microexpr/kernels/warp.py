@@ -7,6 +7,10 @@ rim. Fields of several channels are stored row by row, "row channel column", lik
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import numba
 import numpy as np
 from jaxtyping import Float32, Real
@@ -14,6 +18,10 @@ from jaxtyping import Float32, Real
 MARGIN = 4  # pixels around a picture: the cubic reaches 2, the filter of the pyramid 2
 # No license to assume that values are finite: a NaN that slips through must not turn into an index.
 JIT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}}
+
+# The planes of a row of what `linearizer` makes of two pictures.
+MEAN, DIFFERENCE, INSIDE = range(3)
+RIM = 2
 
 ZERO, HALF, ONE, TWO, THREE = (np.float32(value) for value in (0, 0.5, 1, 2, 3))
 FOUR, FIVE, SIX = (np.float32(value) for value in (4, 5, 6))
@@ -24,17 +32,41 @@ def half(length: int) -> int:
     return (length + 1) // 2
 
 
-def pyramid(picture: Real[np.ndarray, "h w"], levels: int) -> list[Float32[np.ndarray, "_ _"]]:
+class Arena:
+    """Scratch memory that is kept: the pages of a fresh array cost as much as half of what is computed in it."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.float32)
+        self.used = 0
+
+    def clear(self) -> None:
+        """Gives all arrays back, and makes room for as many."""
+        if self.used > self.memory.size:
+            self.memory = np.empty(self.used, np.float32)
+        self.used = 0
+
+    def empty(self, *shape: int) -> Float32[np.ndarray, "..."]:
+        """An array of float32 with any content, until the next `clear`."""
+        start, size = self.used, math.prod(shape)
+        self.used += -(-size // 16) * 16
+        return (
+            self.memory[start : start + size].reshape(shape)
+            if self.used <= self.memory.size
+            else np.empty(shape, np.float32)
+        )
+
+
+def pyramid(picture: Real[np.ndarray, "h w"], levels: int, arena: Arena) -> list[Float32[np.ndarray, "_ _"]]:
     """A picture and its halved versions, finest first, each with a margin of `MARGIN` pixels."""
     height, width = picture.shape
-    padded = np.empty((height + 2 * MARGIN, width + 2 * MARGIN), np.float32)
+    padded = arena.empty(height + 2 * MARGIN, width + 2 * MARGIN)
     padded[MARGIN:-MARGIN, MARGIN:-MARGIN] = picture
     repeat_rim(padded)
     pictures = [padded]
-    row = np.empty(width + 2 * MARGIN, np.float32)
+    row = arena.empty(width + 2 * MARGIN)
     for _ in range(levels - 1):
         height, width = half(height), half(width)
-        smaller = np.empty((height + 2 * MARGIN, width + 2 * MARGIN), np.float32)
+        smaller = arena.empty(height + 2 * MARGIN, width + 2 * MARGIN)
         halve(pictures[-1], row, smaller)
         repeat_rim(smaller)
         pictures.append(smaller)
@@ -73,50 +105,80 @@ def halve(padded, row, smaller):
             target[x + MARGIN] = share * (outer + FOUR * inner + SIX * row[i])
 
 
-@numba.njit(**JIT)
-def sample(padded, flow, warped, inside):
-    """A picture along a flow field, warped(x) = picture(x + flow(x)), by Catmull-Rom interpolation (cubic, A = -0.5).
+def linearizer(pitch: int) -> Callable[..., Any]:
+    """The function that warps and compares two pictures, for rows of `pitch` numbers a plane."""
+    row = 3 * pitch
+    mean_, difference_, inside_ = MEAN * pitch + RIM * row + RIM, DIFFERENCE * pitch + RIM * row, INSIDE * pitch + RIM * row
+    a_, b_, c_, d_, e_, f_, g_, h_ = (k * pitch for k in range(8))
 
-    This cubic reproduces straight lines. OpenCV's (A = -0.75) does not, and so finds too little of a motion below half
-    a pixel.
+    @numba.njit(**JIT)
+    def linearize(first, second, flow, position, weights, pictures):
+        """Warps the second picture along a flow by Catmull-Rom interpolation (cubic, A = -0.5) and compares it.
 
-    Parameters
-    ----------
-    padded : the picture, with its margin.
-    flow : "h 2 w", pixels.
-    warped : "h w", filled. Where x + flow(x) lies outside, the nearest pixel of the rim is taken.
-    inside : "h w", filled with 1 where x + flow(x) lies in the picture, else 0.
-    """
-    height, width = warped.shape
-    stride = padded.shape[1]
-    flat = padded.reshape(-1)
-    right, bottom = np.float32(width - 1), np.float32(height - 1)
-    for y in range(height):
+        This cubic reproduces straight lines. OpenCV's (A = -0.75) does not, and so finds too little of a motion below
+        half a pixel.
+
+        Parameters
+        ----------
+        first, second : I0 and I1, with their margins.
+        flow : w, "h 2 w", pixels.
+        position, weights : scratch for a row.
+        pictures : rows of three planes, filled: the mean of I0(x) and I1(x + w) with a rim of `RIM` pixels, their
+            difference I1(x + w) - I0(x), and 1 where x + w lies in the picture, else 0 (there the nearest pixel of the
+            rim is taken). One row follows in which no pixel is inside.
+        """
+        height, width = first.shape[0] - 2 * MARGIN, first.shape[1] - 2 * MARGIN
+        stride, corner = np.int32(second.shape[1]), np.int32(MARGIN - 1)
+        flat = second.reshape(-1)
+        right, bottom = np.float32(width - 1), np.float32(height - 1)
+        # Unsigned indices need no code that counts from the end.
+        one, two, three, below = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(stride)
+        for y in range(height):
+            u, v, start = flow[y, 0], flow[y, 1], y * row
+            for x in range(width):
+                to_x, to_y = np.float32(np.int32(x)) + u[x], np.float32(np.int32(y)) + v[x]
+                at_x, at_y = min(max(to_x, ZERO), right), min(max(to_y, ZERO), bottom)
+                pictures[start + inside_ + x] = ONE if (to_x == at_x) & (to_y == at_y) else ZERO
+                left, top = np.int32(at_x), np.int32(at_y)
+                position[x] = (top + corner) * stride + left + corner
+                s, t = at_x - np.float32(left), at_y - np.float32(top)
+                weights[x + a_] = HALF * t * (t * (TWO - t) - ONE)
+                weights[x + b_] = HALF * (t * t * (THREE * t - FIVE) + TWO)
+                weights[x + c_] = HALF * t * (t * (FOUR - THREE * t) + ONE)
+                weights[x + d_] = HALF * t * t * (t - ONE)
+                weights[x + e_] = HALF * s * (s * (TWO - s) - ONE)
+                weights[x + f_] = HALF * (s * s * (THREE * s - FIVE) + TWO)
+                weights[x + g_] = HALF * s * (s * (FOUR - THREE * s) + ONE)
+                weights[x + h_] = HALF * s * s * (s - ONE)
+            unmoved = first[y + MARGIN]
+            for x in range(width):
+                i = np.uint64(np.uint32(position[x]))
+                j, k, m = i + below, i + below + below, i + below + below + below
+                a, b, c, d = weights[x + a_], weights[x + b_], weights[x + c_], weights[x + d_]
+                before = a * flat[i] + b * flat[j] + c * flat[k] + d * flat[m]
+                here = a * flat[i + one] + b * flat[j + one] + c * flat[k + one] + d * flat[m + one]
+                after = a * flat[i + two] + b * flat[j + two] + c * flat[k + two] + d * flat[m + two]
+                beyond = a * flat[i + three] + b * flat[j + three] + c * flat[k + three] + d * flat[m + three]
+                e, f, g, h = weights[x + e_], weights[x + f_], weights[x + g_], weights[x + h_]
+                warped = e * before + f * here + g * after + h * beyond
+                pictures[start + mean_ + x] = HALF * (warped + unmoved[x + MARGIN])
+                pictures[start + difference_ + x] = warped - unmoved[x + MARGIN]
+            for x in range(1, RIM + 1):
+                pictures[start + mean_ - x] = pictures[start + mean_]
+                pictures[start + mean_ + width - 1 + x] = pictures[start + mean_ + width - 1]
+        end = height * row
         for x in range(width):
-            to_x, to_y = np.float32(x) + flow[y, 0, x], np.float32(y) + flow[y, 1, x]
-            at_x, at_y = min(max(to_x, ZERO), right), min(max(to_y, ZERO), bottom)
-            inside[y, x] = ONE if (to_x == at_x) & (to_y == at_y) else ZERO
-            left, top = np.int32(at_x), np.int32(at_y)
-            s, t = at_x - np.float32(left), at_y - np.float32(top)
-            # Unsigned, so that no code for indices that count from the end is made.
-            i = np.uint32((top + MARGIN - 1) * stride + left + MARGIN - 1)
-            j = i + np.uint32(stride)
-            k = j + np.uint32(stride)
-            m = k + np.uint32(stride)
-            a = HALF * t * (t * (TWO - t) - ONE)
-            b = HALF * (t * t * (THREE * t - FIVE) + TWO)
-            c = HALF * t * (t * (FOUR - THREE * t) + ONE)
-            d = HALF * t * t * (t - ONE)
-            before = a * flat[i] + b * flat[j] + c * flat[k] + d * flat[m]
-            here = a * flat[i + 1] + b * flat[j + 1] + c * flat[k + 1] + d * flat[m + 1]
-            after = a * flat[i + 2] + b * flat[j + 2] + c * flat[k + 2] + d * flat[m + 2]
-            beyond = a * flat[i + 3] + b * flat[j + 3] + c * flat[k + 3] + d * flat[m + 3]
-            warped[y, x] = (
-                HALF * s * (s * (TWO - s) - ONE) * before
-                + HALF * (s * s * (THREE * s - FIVE) + TWO) * here
-                + HALF * s * (s * (FOUR - THREE * s) + ONE) * after
-                + HALF * s * s * (s - ONE) * beyond
-            )
+            for y in range(RIM):
+                pictures[y * row + mean_ - RIM * row + x] = pictures[mean_ + x]
+                pictures[end + y * row + mean_ + x] = pictures[end - row + mean_ + x]
+            pictures[end + RIM * row + mean_ + x] = ZERO
+            pictures[end + difference_ + x] = ZERO
+            pictures[end + inside_ + x] = ZERO
+        for x in range(RIM):
+            pictures[end + mean_ - 1 - x] = ZERO
+            pictures[end + mean_ + width + x] = ZERO
+
+    return linearize
 
 
 @numba.njit(**JIT)
@@ -134,11 +196,9 @@ def double(small, rows, columns, large, height, width, channels):
             scale = HALF if k > 1 else ONE
             upper, lower = small[y // 2, k], small[min((y + 1) // 2, rows - 1), k]
             row = large[y, k]
-            for x in range(width // 2):
-                row[2 * x] = scale * (upper[x] + lower[x])
-            if width % 2:
-                row[width - 1] = scale * (upper[columns - 1] + lower[columns - 1])
             for x in range(columns - 1):
-                row[2 * x + 1] = HALF * scale * (upper[x] + lower[x] + upper[x + 1] + lower[x + 1])
-            if width % 2 == 0:
-                row[width - 1] = scale * (upper[columns - 1] + lower[columns - 1])
+                here, following = scale * (upper[x] + lower[x]), scale * (upper[x + 1] + lower[x + 1])
+                row[2 * x] = here
+                row[2 * x + 1] = HALF * (here + following)
+            for x in range(2 * columns - 2, width):
+                row[x] = scale * (upper[columns - 1] + lower[columns - 1])

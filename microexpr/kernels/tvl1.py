@@ -28,7 +28,7 @@ from jaxtyping import Float32, Real
 
 from microexpr.errors import BadInput, UnknownName
 from microexpr.kernels.sweeps import CARRIED, PLANES, UX, UY, VX, VY, WINDOW, Kernels, kernels_for
-from microexpr.kernels.warp import MARGIN, RIM, Arena, double, pyramid
+from microexpr.kernels.warp import MARGIN, RIM, Arena, double, pyramid, smooth
 
 MODES = ("clg", "tvl1")
 SMALLEST = 16  # pixels
@@ -56,10 +56,10 @@ class Settings:
 
 # Tuned on one picture and one seed of benchmarks/flow.py.
 PRESETS = {
-    ("clg", "micro"): Settings(0.2, 0.06, 0.0, ((1, 30), (1, 40), (1, 30))),
-    ("clg", "general"): Settings(0.2, 0.06, 0.0, ((3, 40), (2, 40), (2, 40), (2, 40))),
-    ("tvl1", "micro"): Settings(0.25, 0.06, 0.1, ((1, 40), (1, 30), (2, 20))),
-    ("tvl1", "general"): Settings(0.25, 0.12, 0.1, ((3, 40), (3, 40), (3, 30), (3, 20))),
+    ("clg", "micro"): Settings(0.3, 0.06, 0.0, ((1, 30), (1, 40), (1, 30))),
+    ("clg", "general"): Settings(0.3, 0.06, 0.0, ((3, 40), (2, 40), (2, 40), (2, 40))),
+    ("tvl1", "micro"): Settings(0.25, 0.06, 0.1, ((1, 40), (1, 30), (2, 30))),
+    ("tvl1", "general"): Settings(0.35, 0.12, 0.1, ((3, 40), (2, 40), (2, 30), (2, 30))),
 }
 
 
@@ -215,7 +215,8 @@ class Level:
         coarser: Level | None,
     ) -> None:
         self.number, self.mode, self.settings, self.kernels = number, mode, settings, kernels
-        self.first, self.second, self.start = first, second, start
+        self.first, self.second, self.start = arena.empty(*first.shape), second, start
+        smooth(first, arena.empty(first.shape[1]), self.first)
         self.height, self.width = (side - 2 * MARGIN for side in first.shape)
         self.step = 2 if mode == "clg" else 1  # pixels of the picture from one unknown to the next
         self.rows, self.columns = -(-self.height // self.step), -(-self.width // self.step)

@@ -170,7 +170,11 @@ def _window(pitch: int) -> Callable[..., Any]:
             steep = strength * share * slope * slope
             plain = strength * share * slope
             for x in range(columns):
-                j11, j12, j22 = steep * seven(scratch, xx + x), steep * seven(scratch, xy + x), steep * seven(scratch, yy + x)
+                j11, j12, j22 = (
+                    steep * seven(scratch, xx + x),
+                    steep * seven(scratch, xy + x),
+                    steep * seven(scratch, yy + x),
+                )
                 i = start + x
                 u, v = state[i + u_], state[i + v_]
                 p = j11 * u + j12 * v - plain * seven(scratch, xt + x)

@@ -100,7 +100,10 @@ def flow_batch(
     workers : threads; each takes whole pairs. By default one per core.
     """
     settings = settings_for(mode, preset)
-    _check(first, second, initial)
+    check(first.shape, second.shape, None if initial is None else initial.shape)
+    for values in (first, second, *(() if initial is None else (initial,))):
+        if values.dtype.kind == "f" and not np.isfinite(values).all():  # would turn into an index
+            raise BadInput("finite pictures and initial flow", "NaN or infinite values", "fill or mask them first")
     pairs, height, width = first.shape
     flows = np.empty((pairs, 2, height, width), np.float32)
     workers = min(pairs, workers or _cores())
@@ -128,20 +131,17 @@ def settings_for(mode: str, preset: str) -> Settings:
     return PRESETS[mode, preset]
 
 
-def _check(first: np.ndarray, second: np.ndarray, initial: np.ndarray | None) -> None:
-    """Refuses what would give a wrong flow, or an index from a NaN."""
-    if first.shape != second.shape:
-        raise BadInput("pictures of one size", f"{first.shape} and {second.shape}", "crop or resize them alike")
-    height, width = first.shape[1:]
+def check(first: tuple[int, ...], second: tuple[int, ...], initial: tuple[int, ...] | None) -> None:
+    """Refuses shapes that do not fit: "pair h w" of both pictures, "pair 2 h w" of the initial flow."""
+    pairs, height, width = first
+    if tuple(first) != tuple(second):
+        raise BadInput("pairs of pictures of one size", f"{tuple(first)} and {tuple(second)}", "crop or resize them")
     if min(height, width) < SMALLEST:
         raise BadInput(
             f"pictures of at least {SMALLEST}x{SMALLEST}", f"{width}x{height}", "use a larger crop of the face"
         )
-    if initial is not None and initial.shape != (len(first), 2, height, width):
-        raise BadInput(f"an initial flow {(len(first), 2, height, width)}", f"{initial.shape}", "pass the last result")
-    for name, values in (("picture", first), ("picture", second), ("initial flow", initial)):
-        if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise BadInput(f"a finite {name}", "NaN or infinite values", "fill or mask them first")
+    if initial is not None and tuple(initial) != (pairs, 2, height, width):
+        raise BadInput(f"an initial flow {(pairs, 2, height, width)}", f"{tuple(initial)}", "pass the last result")
 
 
 def _cores() -> int:
@@ -219,7 +219,7 @@ class Level:
         smooth(first, arena.empty(first.shape[1]), self.first)
         self.height, self.width = (side - 2 * MARGIN for side in first.shape)
         self.step = 2 if mode == "clg" else 1  # pixels of the picture from one unknown to the next
-        self.rows, self.columns = -(-self.height // self.step), -(-self.width // self.step)
+        self.rows, self.columns = (-(-side // self.step) for side in (self.height, self.width))
         pitch = kernels.pitch
         self.state = arena.empty(self.rows + 1, PLANES, pitch)
         self.pictures = arena.empty((self.height + 2 * RIM + 1) * 3 * pitch)

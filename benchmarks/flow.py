@@ -9,8 +9,8 @@ pictures get noise of one gray level and are rounded to 8 bits.
 
 Measure. All methods run on each pair in turn, in one process with one thread; times are medians over rounds, speed is
 the ratio to OpenCV's TV-L1 with its defaults on the same pair in the same round. Error is the length of the difference
-of flow vectors (end-point error), its mean over the picture and over the moving pixels, where the bumps exceed a quarter
-of their peak. Zero flow has the least mean error at the smallest peaks: read both columns.
+of flow vectors (end-point error), its mean over the picture and over the moving pixels, where the bumps exceed a
+quarter of their peak. Zero flow has the least mean error at the smallest peaks: read both columns.
 """
 
 from __future__ import annotations
@@ -26,9 +26,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")  # before numpy
 
 import cv2
 import numpy as np
@@ -51,7 +48,7 @@ Solver = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def photograph(name: str, size: int = SIZE) -> np.ndarray:
-    """The head of scikit-image's astronaut ("portrait"), its cat or its cameraman as float64 gray levels "size size"."""
+    """The face of scikit-image's astronaut ("portrait"), its cat or its cameraman: float64 gray levels "size size"."""
     if name == "portrait":
         picture = cv2.cvtColor(skimage.data.astronaut()[50:200, 150:300], cv2.COLOR_RGB2GRAY)
     elif name == "cat":
@@ -292,7 +289,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one picture, one seed, two rounds, three peaks")
     parser.add_argument("--out", type=Path, help="CSV of all rows")
     options = parser.parse_args()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # the others use one thread anyway
     pictures = ["cat"] if options.quick else ["portrait", "cat", "camera"]
     seeds, rounds = ([1], 2) if options.quick else (options.seeds, options.rounds)
     peaks = (0.1, 0.5, 2.0) if options.quick else PEAKS

@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
@@ -68,6 +68,7 @@ def _pointwise(pitch: int) -> Callable[..., Any]:
     u_, v_, a_, b_, c_, d_ = (plane * pitch for plane in (U, V, A, B, C, D))
 
     @numba.njit(**JIT)
+    @no_type_check
     def pointwise(pictures, height, width, slope, state):
         """Data term of TV-L1: gradient (A, B), rho = C + A u + B v, and D rho, of which `tvl1` clamps the step."""
         for y in range(height):
@@ -98,6 +99,7 @@ def _gather(pitch: int) -> Callable[..., Any]:
     share = np.float32(1 / 16)
 
     @numba.njit(**JIT)
+    @no_type_check
     def gather(pictures, height, width, scratch, sums):
         """Products of the derivatives, g g^T and g rho, under (1 2 1) / 4 along both axes, at every second pixel.
 
@@ -152,6 +154,7 @@ def _window(pitch: int) -> Callable[..., Any]:
     slope = np.float32(2)
 
     @numba.njit(**JIT)
+    @no_type_check
     def window(sums, scratch, rows, columns, strength, state):
         """Data term of "clg": the products under the window, and the proximal step they make.
 
@@ -170,11 +173,9 @@ def _window(pitch: int) -> Callable[..., Any]:
             steep = strength * share * slope * slope
             plain = strength * share * slope
             for x in range(columns):
-                j11, j12, j22 = (
-                    steep * seven(scratch, xx + x),
-                    steep * seven(scratch, xy + x),
-                    steep * seven(scratch, yy + x),
-                )
+                j11 = steep * seven(scratch, xx + x)
+                j12 = steep * seven(scratch, xy + x)
+                j22 = steep * seven(scratch, yy + x)
                 i = start + x
                 u, v = state[i + u_], state[i + v_]
                 p = j11 * u + j12 * v - plain * seven(scratch, xt + x)
@@ -193,6 +194,7 @@ def _window(pitch: int) -> Callable[..., Any]:
 
 
 @numba.njit(inline="always", **{**JIT, "cache": False})
+@no_type_check
 def seven(values, i):
     """The window along a row, seven values from i on."""
     outer = values[i] + values[i + 6] + SIX * (values[i + 1] + values[i + 5])
@@ -204,6 +206,7 @@ def _sweep(pitch: int, *, joint: bool) -> Callable[..., Any]:
     u_, v_, ux_, uy_, vx_, vy_, a_, b_, c_, d_, e_ = (plane * pitch for plane in range(PLANES))
 
     @numba.njit(**JIT)
+    @no_type_check
     def sweep(state, carry, rows, columns, steps, tau, bound):
         """Primal-dual steps, each one sweep in place: p <- proj(p + sigma grad u), u <- prox(u + tau div(2 p_new - p)).
 
@@ -214,7 +217,8 @@ def _sweep(pitch: int, *, joint: bool) -> Callable[..., Any]:
         sigma = np.float32(0.125) / tau
         last = rows * row
         for _ in range(steps):
-            carry[:] = ZERO
+            for x in range(2 * pitch):
+                carry[x] = ZERO
             for x in range(columns):
                 state[last + u_ + x] = state[last - row + u_ + x]
                 state[last + v_ + x] = state[last - row + v_ + x]

@@ -254,7 +254,7 @@ class Level:
         """Warps the second picture along the present flow and fills the state's data term."""
         kernels, settings = self.kernels, self.settings
         state, tau = self.state.reshape(-1), np.float32(settings.tau)
-        kernels.linearize(self.first, self.second, self.flow(), self.position, self.scratch, self.pictures)
+        kernels.linearize(self.first, self.second.reshape(-1), self.flow(), self.position, self.scratch, self.pictures)
         if self.mode == "tvl1":
             slope = np.float32(settings.tau / (settings.tau + settings.theta))
             kernels.pointwise(self.pictures, self.height, self.width, slope, state)

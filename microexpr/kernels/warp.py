@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
 from jaxtyping import Float32, Real
 
 MARGIN = 4  # pixels around a picture: the cubic reaches 2, the filter of the pyramid 2
+# `no_type_check` beside it: a wrapper that checks shapes while testing can't be compiled.
 # No license to assume that values are finite: a NaN that slips through must not turn into an index.
 JIT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}}
 
@@ -76,6 +77,7 @@ def pyramid(picture: Real[np.ndarray, "h w"], levels: int, arena: Arena) -> list
 
 
 @numba.njit(**JIT)
+@no_type_check
 def repeat_rim(padded):
     """Fills the margin around a picture with its rim."""
     height, width = padded.shape
@@ -85,11 +87,13 @@ def repeat_rim(padded):
             row[x] = row[MARGIN]
             row[width - 1 - x] = row[width - 1 - MARGIN]
     for y in range(MARGIN):
-        padded[y] = padded[MARGIN]
-        padded[height - 1 - y] = padded[height - 1 - MARGIN]
+        for x in range(width):  # an assignment of whole rows would take seconds to compile
+            padded[y, x] = padded[MARGIN, x]
+            padded[height - 1 - y, x] = padded[height - 1 - MARGIN, x]
 
 
 @numba.njit(**JIT)
+@no_type_check
 def smooth(padded, row, smoothed):
     """The filter (1 4 1) / 6 along both axes: what sampling by cubic B-splines does at whole pixels."""
     height, width = padded.shape
@@ -103,6 +107,7 @@ def smooth(padded, row, smoothed):
 
 
 @numba.njit(**JIT)
+@no_type_check
 def halve(padded, row, smaller):
     """Every second pixel after the binomial filter (1 4 6 4 1) / 16 along both axes; `row` is scratch."""
     share = np.float32(1 / 256)
@@ -128,7 +133,8 @@ def linearizer(pitch: int) -> Callable[..., Any]:
     a_, b_, c_, d_, e_, f_, g_, h_ = (k * pitch for k in range(8))
 
     @numba.njit(**JIT)
-    def linearize(first, second, flow, position, weights, pictures):
+    @no_type_check
+    def linearize(first, flat, flow, position, weights, pictures):
         """Warps the second picture along a flow and compares it with the first.
 
         The second picture is sampled by cubic B-splines, sum over pixels k of I1(k) beta3(x - k), which smooths it by
@@ -139,7 +145,7 @@ def linearizer(pitch: int) -> Callable[..., Any]:
 
         Parameters
         ----------
-        first, second : I0, smoothed, and I1, with their margins.
+        first, flat : I0, smoothed, and I1, with their margins; I1 as one row.
         flow : w, "h 2 w", pixels.
         position, weights : scratch for a row.
         pictures : rows of three planes, filled: the mean of I0(x) and I1(x + w) with a rim of `RIM` pixels, their
@@ -147,8 +153,7 @@ def linearizer(pitch: int) -> Callable[..., Any]:
             rim is taken). One row follows in which no pixel is inside.
         """
         height, width = first.shape[0] - 2 * MARGIN, first.shape[1] - 2 * MARGIN
-        stride, corner = np.int32(second.shape[1]), np.int32(MARGIN - 1)
-        flat = second.reshape(-1)
+        stride, corner = np.int32(first.shape[1]), np.int32(MARGIN - 1)
         right, bottom = np.float32(width - 1), np.float32(height - 1)
         # Unsigned indices need no code that counts from the end.
         one, two, three, below = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(stride)
@@ -201,6 +206,7 @@ def linearizer(pitch: int) -> Callable[..., Any]:
 
 
 @numba.njit(**JIT)
+@no_type_check
 def double(small, rows, columns, large, height, width, channels):
     """Carries a field to the grid of twice the resolution by linear interpolation; flow vectors become twice as long.
 

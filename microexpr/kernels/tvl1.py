@@ -65,11 +65,11 @@ PRESETS = {
 
 def flow(
     first: Real[np.ndarray, "h w"],
-    second: Real[np.ndarray, "h w"],
+    second: Real[np.ndarray, "_ _"],
     *,
     mode: str = "clg",
     preset: str = "micro",
-    initial: Float32[np.ndarray, "2 h w"] | None = None,
+    initial: Float32[np.ndarray, "2 _ _"] | None = None,
     stop: float | None = None,
 ) -> Float32[np.ndarray, "2 h w"]:
     """Optical flow between two pictures; see `flow_batch`."""
@@ -79,11 +79,11 @@ def flow(
 
 def flow_batch(
     first: Real[np.ndarray, "pair h w"],
-    second: Real[np.ndarray, "pair h w"],
+    second: Real[np.ndarray, "_ _ _"],
     *,
     mode: str = "clg",
     preset: str = "micro",
-    initial: Float32[np.ndarray, "pair 2 h w"] | None = None,
+    initial: Float32[np.ndarray, "_ 2 _ _"] | None = None,
     stop: float | None = None,
     workers: int | None = None,
 ) -> Float32[np.ndarray, "pair 2 h w"]:

@@ -18,11 +18,11 @@ from microexpr.kernels.tvl1 import Settings, check, levels_of, settings_for
 
 def flow_batch(
     first: Float[Tensor, "pair h w"],
-    second: Float[Tensor, "pair h w"],
+    second: Float[Tensor, "_ _ _"],
     *,
     mode: str = "clg",
     preset: str = "micro",
-    initial: Float[Tensor, "pair 2 h w"] | None = None,
+    initial: Float[Tensor, "_ 2 _ _"] | None = None,
 ) -> Float32[Tensor, "pair 2 h w"]:
     """Optical flow of many pairs, on the device of the pictures: first(x) = second(x + flow(x)), in pixels.
 

@@ -160,9 +160,10 @@ def _solve(
     first: np.ndarray, second: np.ndarray, mode: str, settings: Settings, initial: np.ndarray | None, stop: float | None
 ) -> Float32[np.ndarray, "2 h w"]:
     """Flow of one pair."""
-    kernels, arena = kernels_for(first.shape[1]), _scratch.arena
+    height, width = first.shape
+    kernels, arena = kernels_for(width), _scratch.arena
     arena.clear()
-    plan = levels_of(*first.shape, settings.schedule)
+    plan = levels_of(height, width, settings.schedule)
     ones, others = (pyramid(picture, plan[0][0] + 1, arena) for picture in (first, second))
     starts = _starts(initial, mode, plan[0][0] + 1)
     solver: Level | None = None

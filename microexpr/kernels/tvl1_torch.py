@@ -95,8 +95,12 @@ def _filter(picture: Tensor, taps: tuple[int, ...], mode: str) -> Tensor:
     reach, total = len(taps) // 2, sum(taps)
     height, width = picture.shape[2:]
     padded = F.pad(picture, (reach,) * 4, mode=mode)
-    rows = sum(tap / total * padded[:, :, k : k + height] for k, tap in enumerate(taps))
-    return sum(tap / total * rows[..., k : k + width] for k, tap in enumerate(taps))  # type: ignore[index,return-value]
+    rows, both = torch.zeros_like(padded[:, :, :height]), torch.zeros_like(picture)
+    for k, tap in enumerate(taps):
+        rows += tap / total * padded[:, :, k : k + height]
+    for k, tap in enumerate(taps):
+        both += tap / total * rows[..., k : k + width]
+    return both
 
 
 def _halve(picture: Tensor) -> Tensor:

@@ -228,12 +228,12 @@ def synthesize(
     )
 
 
-def flow(first: Path | str, second: Path | str, *, mode: str = "opencv") -> np.ndarray:
+def flow(first: Path | str, second: Path | str, *, mode: str = "clg", preset: str | None = None) -> np.ndarray:
     """Optical flow from one picture file to another, float32 "2 h w" in pixels; see `motion.flow.flow_between`."""
     from microexpr.motion.files import read_picture
     from microexpr.motion.flow import flow_between
 
-    return flow_between(read_picture(Path(first)), read_picture(Path(second)), mode=mode)
+    return flow_between(read_picture(Path(first)), read_picture(Path(second)), mode=mode, preset=preset)
 
 
 def summarize_flow(field: np.ndarray) -> dict[str, Any]:

@@ -132,9 +132,16 @@ def _parser() -> argparse.ArgumentParser:
     add = command("flow", _flow, "optical flow of two pictures", "microexpr flow onset.png apex.png --out flow.png")
     add.add_argument("first", metavar="IMAGE_A", help="the earlier picture, e.g. the onset")
     add.add_argument("second", metavar="IMAGE_B", help="the later picture of the same size, e.g. the apex")
-    add.add_argument("--mode", default="opencv", help="solver (default: %(default)s, TV-L1 with OpenCV's defaults)")
+    add.add_argument("--mode", default="clg", help="clg (default: the most accurate on small motion), tvl1 or opencv")
+    add.add_argument("--preset", help="micro (default: motion up to two pixels) or general (several pixels)")
     add.add_argument("--out", metavar="FILE", help="write .flo, .npy or .png (color picture)")
     add.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+    add = command(
+        "bench", _bench, "the measurements of benchmarks/; needs a source checkout", "microexpr bench flow --quick"
+    )
+    add.add_argument("what", choices=("flow", "loso"), help="which")
+    add.add_argument("options", nargs=argparse.REMAINDER, help="options of the script, e.g. --quick")
 
     add = command(
         "synthesize",
@@ -283,11 +290,14 @@ def _flow(options: argparse.Namespace) -> None:
 
     from microexpr import api
     from microexpr.motion.files import check_flow_suffix, save_flow
+    from microexpr.motion.flow import check_mode
 
+    check_mode(options.mode, options.preset)
     if options.out:
         check_flow_suffix(Path(options.out))
-    field = api.flow(options.first, options.second, mode=options.mode)
-    summary = {**api.summarize_flow(field), "mode": options.mode}
+    field = api.flow(options.first, options.second, mode=options.mode, preset=options.preset)
+    preset = options.preset or ("" if options.mode == "opencv" else "micro")
+    summary = {**api.summarize_flow(field), "mode": f"{options.mode} {preset}".strip()}
     if options.out:
         save_flow(Path(options.out), field)
         summary["out"] = options.out
@@ -295,12 +305,25 @@ def _flow(options: argparse.Namespace) -> None:
         terminal.print_json(summary)
         return
     console = terminal.console()
-    console.print(f"{summary['width']}x{summary['height']}, {options.mode}", soft_wrap=True)
+    console.print(f"{summary['width']}x{summary['height']}, {summary['mode']}", soft_wrap=True)
     console.print(f"motion   mean {summary['mean_motion_px']:.3f} px, largest {summary['largest_motion_px']:.3f} px")
     console.print(f"u, v     mean {summary['mean_u_px']:+.3f} px right, {summary['mean_v_px']:+.3f} px down")
     console.print(f"strain   largest {summary['largest_strain']:.4f}")
     if options.out:
         console.print(options.out, soft_wrap=True)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    import runpy
+    from pathlib import Path
+
+    from microexpr.errors import BadInput
+
+    script = Path(microexpr.__file__).parent.parent / "benchmarks" / f"{options.what}.py"
+    if not script.is_file():
+        raise BadInput("a source checkout with benchmarks/", f"none at {script.parent}", "clone the repository")
+    sys.argv = [str(script), *options.options]
+    runpy.run_path(str(script), run_name="__main__")
 
 
 def _synthesize(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from microexpr.cli import main
 from microexpr.motion.files import read_flo, read_picture, write_picture
 from tests.fake import megc2019_flow as fake
 
-COMMANDS = ("demo", "evaluate", "compare", "report", "train", "flow", "synthesize", "datasets", "methods")
+COMMANDS = ("demo", "evaluate", "compare", "report", "train", "flow", "bench", "synthesize", "datasets", "methods")
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +196,17 @@ def test_flow_of_two_pictures(tmp_path, capsys):
     assert "none.png" in refused(capsys, "flow", pair[0], str(tmp_path / "none.png"))
     assert ".flo" in refused(capsys, "flow", *pair, "--out", str(tmp_path / "flow.gif"))
     assert "opencv" in refused(capsys, "flow", *pair, "--mode", "opencvv")
+    assert "micro" in refused(capsys, "flow", *pair, "--preset", "micr")
+    assert main(["flow", *pair, "--mode", "tvl1", "--preset", "general"]) == 0
+    assert "80x80, tvl1 general" in capsys.readouterr().out
+
+
+def test_bench_runs_the_scripts(capsys):
+    for what in ("flow", "loso"):
+        with pytest.raises(SystemExit) as stopped:
+            main(["bench", what, "--help"])
+        assert stopped.value.code == 0
+        assert "--out" in capsys.readouterr().out
 
 
 def test_synthesize_and_evaluate_what_was_written(tmp_path, capsys):

@@ -74,22 +74,72 @@ def clip(
 # --- flow_between ---
 
 
+modes = pytest.mark.parametrize("mode", motion.MODES)
+
+
+@modes
 @pytest.mark.parametrize(("right", "down"), [(1, 0), (0, 2), (-1, 1)])
-def test_flow_of_a_shifted_picture_is_the_shift(right: int, down: int) -> None:
-    u, v = flow_between(*shifted(right, down))[:, 8:-8, 8:-8]  # the rim has no partner in the other picture
+def test_flow_of_a_shifted_picture_is_the_shift(right: int, down: int, mode: str) -> None:
+    u, v = flow_between(*shifted(right, down), mode=mode)[:, 8:-8, 8:-8]  # the rim has no partner in the other picture
     assert abs(np.median(u) - right) < 0.05
     assert abs(np.median(v) - down) < 0.05
     assert np.abs(u - right).mean() < 0.1
     assert np.abs(v - down).mean() < 0.1
 
 
-def test_equal_pictures_have_no_flow() -> None:
-    assert np.abs(flow_between(texture(48, 64), texture(48, 64))).max() < 1e-6
+@modes
+def test_equal_pictures_have_no_flow(mode: str) -> None:
+    assert not flow_between(texture(48, 64), texture(48, 64), mode=mode).any()
 
 
-def test_swapped_pictures_negate_the_flow() -> None:
+@modes
+def test_constant_pictures_have_no_flow(mode: str) -> None:
+    dark, bright = np.full((40, 40), 20, np.uint8), np.full((40, 40), 60, np.uint8)
+    assert np.abs(flow_between(dark, bright, mode=mode)).max() < 1e-6
+
+
+@pytest.mark.parametrize("preset", motion.PRESETS)
+@pytest.mark.parametrize("mode", ["clg", "tvl1"])
+def test_presets_find_a_shift(mode: str, preset: str) -> None:
+    u, _ = flow_between(*shifted(1, 0), mode=mode, preset=preset)[:, 8:-8, 8:-8]
+    assert abs(np.median(u) - 1) < 0.05
+
+
+def test_the_general_preset_finds_large_motion() -> None:
+    u, _ = flow_between(*shifted(6, 0), preset="general")[:, 12:-12, 12:-12]
+    assert abs(np.median(u) - 6) < 0.2
+
+
+def test_float_pictures_need_their_scale() -> None:
+    """The flow of the same pictures in 0..1 and in 0..255 is the same, and is never guessed."""
+    first, second = shifted(1, 0)
+    expected = flow_between(first, second)
+    for values, scale in [(255.0, 255.0), (1.0, 1.0)]:
+        one, other = ((picture / values).astype(np.float32) for picture in (first, second))
+        np.testing.assert_allclose(flow_between(one, other, scale=scale), expected, atol=1e-3)
+        with pytest.raises(BadInput, match=r"scale=255 for pictures in 0\.\.1"):
+            flow_between(one, other)
+    np.testing.assert_allclose(
+        flow_between(first / 255, second / 255, mode="opencv", scale=255.0), flow_between(first, second, mode="opencv")
+    )
+    broken = first / 255
+    broken[3, 3] = np.nan
+    with pytest.raises(BadInput, match="finite"):
+        flow_between(broken, second / 255, scale=255.0)
+
+
+def test_presets_are_ours() -> None:
+    good = texture(32, 32)
+    with pytest.raises(UnknownName, match="did you mean 'micro'"):
+        flow_between(good, good, preset="mikro")
+    with pytest.raises(BadInput, match="no preset for mode opencv"):
+        flow_between(good, good, mode="opencv", preset="micro")
+
+
+@modes
+def test_swapped_pictures_negate_the_flow(mode: str) -> None:
     first, second = shifted(1, -1)
-    there, back = flow_between(first, second), flow_between(second, first)
+    there, back = flow_between(first, second, mode=mode), flow_between(second, first, mode=mode)
     assert np.abs(there + back)[:, 8:-8, 8:-8].mean() < 0.05
 
 
@@ -107,12 +157,13 @@ def test_channels_are_weighted_as_rgb() -> None:
     assert (motion._gray(red) == 60).all()
 
 
-def test_a_small_picture_does_not_spoil_the_next_large_one() -> None:
+@modes
+def test_a_small_picture_does_not_spoil_the_next_large_one(mode: str) -> None:
     first, second = shifted(2, 0)
-    before = flow_between(first, second)
-    small = flow_between(first[:16, :16], second[:16, :16])
+    before = flow_between(first, second, mode=mode)
+    small = flow_between(first[:16, :16], second[:16, :16], mode=mode)
     assert small.shape == (2, 16, 16)
-    np.testing.assert_array_equal(flow_between(first, second), before)
+    np.testing.assert_array_equal(flow_between(first, second, mode=mode), before)
 
 
 def test_bad_pictures_are_refused_with_what_came() -> None:
@@ -120,7 +171,9 @@ def test_bad_pictures_are_refused_with_what_came() -> None:
     for first, second, message in [
         (good, texture(32, 40), "32x32 and 40x32"),
         (good[:15], good[:15], "32x15"),
-        (good / 255, good, "float64 values; convert it to uint8 0..255"),
+        (good / 255, good, "float64 values from .* without it"),
+        (good[:, :1], good[:, :1], "1x32"),
+        (np.zeros((3, 32, 32), np.uint8), good, r"\(3, 32, 32\)"),
         (good, good.astype(np.int16), "int16"),
         (good, np.zeros((32, 32, 4), np.uint8), r"\(32, 32, 4\)"),
         (good[0], good[0], r"\(32,\)"),
@@ -325,7 +378,7 @@ def test_map_channels_takes_the_published_map_or_makes_it() -> None:
 
 
 def test_map_channels_of_frames_is_the_published_map_of_their_flow(monkeypatch: pytest.MonkeyPatch) -> None:
-    def at_224(given: Clip, *, size: int = 224, mode: str = "opencv") -> np.ndarray:
+    def at_224(given: Clip, *, size: int = 224, mode: str = "clg") -> np.ndarray:
         return bump()  # the real one takes a second at 224 x 224
 
     monkeypatch.setattr(motion, "clip_flow", at_224)

@@ -338,7 +338,7 @@ def versions() -> dict[str, str]:
     from importlib import metadata
 
     found = {"microexpr": microexpr.__version__, "python": platform.python_version()}
-    for package in ("numpy", "torch", "opencv-contrib-python-headless", "scikit-learn", "joblib"):
+    for package in ("numpy", "torch", "numba", "opencv-contrib-python-headless", "scikit-learn", "joblib"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

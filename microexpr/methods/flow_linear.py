@@ -51,7 +51,7 @@ class FlowLinear:
     batch_size: int = 32
     learning_rate: float = 1e-3
     classes: int = 3
-    flow_mode: str = "opencv"
+    flow_mode: str = "tvl1"
     seed: int = 0
 
     def __post_init__(self) -> None:

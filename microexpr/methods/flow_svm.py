@@ -33,7 +33,7 @@ class FlowSVM:
 
     c: float | None = None
     classes: int = 3
-    flow_mode: str = "opencv"
+    flow_mode: str = "tvl1"
     seed: int = 0
 
     def __post_init__(self) -> None:

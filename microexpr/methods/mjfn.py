@@ -137,7 +137,7 @@ class MJFN:
     project_top: bool = False
     classes: int = 3
     representation: str = "color"
-    flow_mode: str = "opencv"
+    flow_mode: str = "tvl1"
     hidden: int = 256
     dropout: float = 0.5
     epochs: int = 300

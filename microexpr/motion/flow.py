@@ -9,36 +9,48 @@ import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8
 
 from microexpr.errors import BadInput, MicroexprError, UnknownName
+from microexpr.kernels import tvl1
 from microexpr.motion.cache import cached
 from microexpr.types import Clip, FlowMap
 
-MODES = ("opencv",)
+MODES = (*tvl1.MODES, "opencv")
+PRESETS = ("micro", "general")
 CENTERS = ("median", "mode")
-SMALLEST = 16  # pixels; under it TV-L1's pyramid has no level left that could see a motion
-CACHE_FORMAT = "clip-flow-1"  # raise it when the same pictures and mode give another field
+SMALLEST = tvl1.SMALLEST  # pixels; under it a pyramid has no level left that could see a motion
+CACHE_FORMAT = "clip-flow-2"  # raise it when the same pictures and mode give another field
 
 
-def flow_between(first: np.ndarray, second: np.ndarray, *, mode: str = "opencv") -> Float32[np.ndarray, "2 h w"]:
-    """Optical flow from one picture to another.
+def flow_between(
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    mode: str = "clg",
+    preset: str | None = None,
+    scale: float | None = None,
+) -> Float32[np.ndarray, "2 h w"]:
+    """Optical flow from one picture to another: first(x) = second(x + flow(x)).
 
-    Mode ``"opencv"``: TV-L1 (Zach, Pock and Bischof, "A duality based approach for realtime TV-L1 optical flow", 2007,
-    doi:10.1007/978-3-540-74936-3_22) as OpenCV computes it with its published defaults. Below half a pixel it finds too
-    little of a motion: about 0.77 of a shift by 0.1 pixel.
+    Modes: ``"clg"``, combined local-global flow, the most accurate on small motion and the fastest; ``"tvl1"``, TV-L1
+    with the data term of the paper (Zach, Pock and Bischof 2007, doi:10.1007/978-3-540-74936-3_22), both by our solver
+    (`kernels.tvl1`); ``"opencv"``, OpenCV's TV-L1 with its published defaults, for comparison: a hundred times slower or
+    more, and below half a pixel it finds too little of a motion (about 0.8 of a shift by 0.1 pixel).
 
     Args:
-        first, second: uint8 pictures of one size, at least 16x16, RGB "h w 3" or gray "h w".
+        first, second: pictures of one size, at least 16x16, RGB "h w 3" or gray "h w", uint8 or float.
         mode: one of `MODES`.
+        preset: ``"micro"`` (default) for motion up to about two pixels, ``"general"`` for several; ``"opencv"`` has
+            none.
+        scale: of float pictures, what 1 is in gray levels 0..255: 255 for pictures in 0..1, 1 for pictures in 0..255.
 
     Returns:
         u (right) and v (down) in pixels.
 
     Raises:
-        BadInput: the pictures are of different sizes, too small, or not uint8 RGB or gray.
-        UnknownName: no such mode.
+        BadInput: the pictures are of different sizes, too small, not RGB or gray, not finite, or float without `scale`.
+        UnknownName: no such mode or preset.
     """
-    if mode not in MODES:
-        raise UnknownName("flow mode", mode, MODES)
-    one, other = _gray(first), _gray(second)
+    check_mode(mode, preset)
+    one, other = _gray(first, scale), _gray(second, scale)
     if one.shape != other.shape:
         sizes = " and ".join(f"{width}x{height}" for height, width in (one.shape, other.shape))
         raise BadInput("two pictures of one size", sizes, "crop or resize both to the same face box")
@@ -47,15 +59,40 @@ def flow_between(first: np.ndarray, second: np.ndarray, *, mode: str = "opencv")
         raise BadInput(
             f"pictures of at least {SMALLEST}x{SMALLEST}", f"{width}x{height}", "use a larger crop of the face"
         )
-    return _opencv_tvl1(one, other)
+    if np.array_equal(one, other):  # no rounding error that a color picture would stretch to full saturation
+        return np.zeros((2, *one.shape), np.float32)
+    if mode == "opencv":
+        return _opencv_tvl1(*(np.rint(gray).clip(0, 255).astype(np.uint8) for gray in (one, other)))
+    return tvl1.flow(one, other, mode=mode, preset=preset or "micro")
 
 
-def _gray(picture: np.ndarray) -> UInt8[np.ndarray, "h w"]:
-    """A picture as gray levels (0.299 R + 0.587 G + 0.114 B); gray stays as it is."""
+def check_mode(mode: str, preset: str | None = None) -> None:
+    """Raises UnknownName or BadInput where `flow_between` has no such mode or preset."""
+    if mode not in MODES:
+        raise UnknownName("flow mode", mode, MODES)
+    if preset is not None and preset not in PRESETS:
+        raise UnknownName("flow preset", preset, PRESETS)
+    if mode == "opencv" and preset is not None:
+        raise BadInput("no preset for mode opencv, which has OpenCV's defaults", repr(preset), "leave it out")
+
+
+def _gray(picture: np.ndarray, scale: float | None = None) -> np.ndarray:
+    """A picture as gray levels 0..255 "h w" (0.299 R + 0.587 G + 0.114 B), uint8 or float32; gray stays as it is."""
     import cv2
 
-    if picture.dtype != np.uint8:
-        raise BadInput("a uint8 picture", f"{picture.dtype} values", "convert it to uint8 0..255")
+    if picture.dtype.kind == "f":
+        if scale is None:
+            low, high = float(np.min(picture, initial=np.inf)), float(np.max(picture, initial=-np.inf))
+            raise BadInput(
+                "scale= for float pictures",
+                f"{picture.dtype} values from {low:.3g} to {high:.3g} without it",
+                "pass scale=255 for pictures in 0..1, scale=1 for pictures in 0..255",
+            )
+        if not np.isfinite(picture).all():
+            raise BadInput("finite pictures", "NaN or infinite values", "fill or mask them first")
+        picture = picture.astype(np.float32) * np.float32(scale)
+    elif picture.dtype != np.uint8:
+        raise BadInput("a uint8 or float picture", f"{picture.dtype} values", "convert it to uint8 0..255")
     if picture.ndim == 2:
         return picture
     if picture.ndim == 3 and picture.shape[2] == 3:
@@ -135,7 +172,7 @@ def _resample(
     return picture
 
 
-def clip_flow(clip: Clip, *, size: int = 224, mode: str = "opencv") -> Float32[np.ndarray, "2 {size} {size}"]:
+def clip_flow(clip: Clip, *, size: int = 224, mode: str = "clg") -> Float32[np.ndarray, "2 {size} {size}"]:
     """Flow from the onset to the apex of a clip.
 
     With pictures: both gray frames are resized to `size`, then the flow is computed, once: it is cached under the
@@ -151,8 +188,7 @@ def clip_flow(clip: Clip, *, size: int = 224, mode: str = "opencv") -> Float32[n
     Raises:
         BadInput: neither frames nor a map; or frames without an annotated onset or apex.
     """
-    if mode not in MODES:
-        raise UnknownName("flow mode", mode, MODES)
+    check_mode(mode)
     if clip.frames is None:
         if clip.flow is None:
             raise BadInput(
@@ -228,7 +264,7 @@ def published_map(flow: Float[np.ndarray, "2 h w"], size: int = 28) -> FlowMap:
     return FlowMap(np.rint(255 * stretched).astype(np.uint8))
 
 
-def map_channels(clip: Clip, *, mode: str = "opencv") -> UInt8[np.ndarray, "3 h w"]:
+def map_channels(clip: Clip, *, mode: str = "clg") -> UInt8[np.ndarray, "3 h w"]:
     """u, v and strain of a clip as 0..255: its published channels, or `published_map` of the flow of its frames."""
     if clip.flow is not None:
         return clip.flow.channels

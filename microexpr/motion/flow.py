@@ -31,9 +31,9 @@ def flow_between(
     """Optical flow from one picture to another: first(x) = second(x + flow(x)).
 
     Modes: ``"clg"``, combined local-global flow, the most accurate on small motion and the fastest; ``"tvl1"``, TV-L1
-    with the data term of the paper (Zach, Pock and Bischof 2007, doi:10.1007/978-3-540-74936-3_22), both by our solver
-    (`kernels.tvl1`); ``"opencv"``, OpenCV's TV-L1 with its published defaults, for comparison: a hundred times slower or
-    more, and below half a pixel it finds too little of a motion (about 0.8 of a shift by 0.1 pixel).
+    with the data term of Zach, Pock and Bischof 2007 (doi:10.1007/978-3-540-74936-3_22), both by our solver
+    (`kernels.tvl1`); ``"opencv"``, OpenCV's TV-L1 with its published defaults, for comparison: a hundred times slower
+    or more, and below half a pixel it finds too little of a motion (about 0.8 of a shift by 0.1 pixel).
 
     Args:
         first, second: pictures of one size, at least 16x16, RGB "h w 3" or gray "h w", uint8 or float.

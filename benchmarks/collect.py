@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microexpr import methods
+from microexpr import datasets, methods
 from microexpr.evaluation import metrics, published, results
 
 ROOT = Path(__file__).parent.parent
@@ -97,11 +97,13 @@ def _row(group: list[results.Run], database: str | None) -> dict[str, str]:
 
 
 def rows_settings(run: results.Run) -> str:
-    """Settings that differ from the method's defaults, but for the seed."""
+    """Settings that differ from the method's defaults, but for the seed and, on published flow, the flow's solver."""
     from microexpr.methods._settings import settings_of
 
     usual = settings_of(methods.create(run.info["method"]))
-    odd = {key: value for key, value in run.info["settings"].items() if key != "seed" and usual.get(key) != value}
+    unused = {"seed"} if "frames" in datasets.adapter(run.info["dataset"]).CARRIES else {"seed", "flow_mode"}
+    settings = run.info["settings"].items()
+    odd = {key: value for key, value in settings if key not in unused and usual.get(key) != value}
     return " ".join(f"{key}={value}" for key, value in odd.items())
 
 
@@ -117,6 +119,41 @@ def table(name: str, databases: list[str]) -> str:
     )
     head = "| data | method | UF1 [95 %] | UAR [95 %] | seeds | published UF1 / UAR |\n|---|---|---|---|---|---|\n"
     return head + "\n".join(map(_line, measured))
+
+
+def flow_table(name: str, part: str) -> str:
+    """A table of `benchmarks/flow.py`: "speed" and errors of every method over the three kinds of scenes, or "bias"."""
+    with (ROOT / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
+        measured = list(csv.DictReader(stream))
+    named = list(dict.fromkeys(row["method"] for row in measured if row["part"] == "micro"))
+    if part == "bias":
+        shifts = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == "bias"))
+        lines = ["| found / true shift of | " + " | ".join(shifts) + " px |", "|---|" + "---|" * len(shifts)]
+        for method in dict.fromkeys(row["method"] for row in measured if row["part"] == "bias"):
+            found = [[float(r["ratio"]) for r in _of(measured, "bias", method) if r["peak"] == s] for s in shifts]
+            lines.append(f"| {method} | " + " | ".join(f"{min(f):.2f}-{max(f):.2f}" for f in found) + " |")
+        return "\n".join(lines)
+    lines = ["| solver | times as fast | ms | micro-motion | with drift | 4 and 8 px |", "|---|---|---|---|---|---|"]
+    for method in named:
+        rows = _of(measured, "micro", method)
+        speed, milliseconds = (
+            np.median([float(row[key] or "nan") for row in rows]) for key in ("speed", "milliseconds")
+        )
+        still = method == "zero flow"
+        cells = ["-" if still else f"{speed:.3g}", "-" if still else f"{milliseconds:.3g}"]
+        for kind in ("micro", "drift", "large"):
+            errors = [
+                np.mean([float(row[key]) for row in _of(measured, kind, method)])
+                for key in ("mean_error", "moving_error")
+            ]
+            cells.append(" / ".join(f"{error:.4f}".lstrip("0") for error in errors))
+        bold = "**" if method == "microexpr clg micro" else ""
+        lines.append("| " + " | ".join(f"{bold}{cell}{bold}" for cell in (method, *cells)) + " |")
+    return "\n".join(lines)
+
+
+def _of(measured: list[dict[str, str]], part: str, method: str) -> list[dict[str, str]]:
+    return [row for row in measured if (row["part"], row["method"]) == (part, method)]
 
 
 def _line(row: dict[str, str]) -> str:
@@ -140,8 +177,9 @@ def renewed(text: str) -> str:
     """A page with its tables written anew."""
 
     def write(match: re.Match[str]) -> str:
-        name, *databases = match[1].split()
-        return f"{BEGIN.format(match[1])}\n{table(name, databases)}\n{END}"
+        name, *rest = match[1].split()
+        made = flow_table(name, *rest) if name.startswith("flow-") else table(name, rest)
+        return f"{BEGIN.format(match[1])}\n{made}\n{END}"
 
     return re.sub(rf"{BEGIN.format('(.+?)')}\n.*?{END}", write, text, flags=re.S)
 
@@ -169,7 +207,7 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(kept + fresh)
     if options.tables:
-        for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+        for page in (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "flow.md"):
             page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 

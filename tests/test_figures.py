@@ -14,7 +14,7 @@ collect = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(collect)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/flow.md"])
 def test_tables_are_current(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert "<!-- figures: " in text

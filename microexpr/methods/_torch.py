@@ -50,6 +50,11 @@ def _has_bfloat16_units() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def tensor_of(x: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor; without a copy where it is writable, which an array shared between processes is not."""
+    return torch.from_numpy(x if x.flags.writeable else x.copy()).to(device)
+
+
 def place(network: Network, device: torch.device) -> Network:
     """Moves a network to a device, its convolutions channels-last; in place."""
     network.to(device)

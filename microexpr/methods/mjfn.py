@@ -217,7 +217,7 @@ class MJFN:
             network = self.network()
             _torch.initialize(network, torch.Generator().manual_seed(self.seed))
             _torch.place(network, device)
-            pictures = torch.from_numpy(x).to(device)
+            pictures = _torch.tensor_of(x, device)
             labels = torch.from_numpy(np.asarray(y, np.int64)).to(device)
             weights = _torch.balanced_weights(labels, self.classes) if self.class_weights == "balanced" else None
             _torch.train(
@@ -237,7 +237,7 @@ class MJFN:
     def predict_proba(self, x: np.ndarray) -> Float[np.ndarray, "clip class"]:
         """Class probabilities; the mean over both views where training mirrored."""
         network = self._fitted()
-        pictures = torch.from_numpy(x).to(next(network.parameters()).device)
+        pictures = _torch.tensor_of(x, next(network.parameters()).device)
 
         def probabilities(view: int) -> np.ndarray:
             return _torch.predict(

@@ -366,7 +366,7 @@ def demo(
 
 
 def _plate(clip: Clip, run: Run, truth: str) -> tuple[np.ndarray, str]:
-    """The plate of an evaluated clip, and its caption; probabilities are those of the fold that had not seen it."""
+    """The plate of an evaluated clip, and its caption; flow and probabilities are those of the run."""
     from microexpr.motion.flow import clip_flow
     from microexpr.video.draw import plate
 
@@ -376,7 +376,7 @@ def _plate(clip: Clip, run: Run, truth: str) -> tuple[np.ndarray, str]:
     drawn = plate(
         clip.frames.read(clip.onset),
         clip.frames.read(clip.apex),
-        clip_flow(clip),
+        clip_flow(clip, mode=run.info["settings"]["flow_mode"]),
         probabilities,
         clip.onset,
         clip.apex,

@@ -72,3 +72,27 @@ def test_compare_takes_runs_and_folders(tmp_path):
 def test_training_needs_a_place_before_it_begins(tmp_path):
     with pytest.raises(BadInput, match=r"\.safetensors"):
         api.train("majority", COMPOSITE, tmp_path / "weights.bin")
+
+
+def test_a_plate_shows_its_own_clip(tmp_path, monkeypatch):
+    """Frames, flow and probabilities of a plate are those of the clip it is named after."""
+    from microexpr.motion.flow import clip_flow
+    from microexpr.video import draw
+
+    drawn = {}
+    plate = draw.plate
+
+    def record(onset, apex, flow, probabilities, onset_number, apex_number, fps):
+        drawn[onset_number, apex_number] = (onset, apex, flow, probabilities)
+        return plate(onset, apex, flow, probabilities, onset_number, apex_number, fps)
+
+    monkeypatch.setattr(draw, "plate", record)
+    made = api.demo(tmp_path, subjects=2, clips_per_subject=3, epochs=1, jobs=1)
+    clips = api.load("synthetic", subjects=2, clips_per_subject=3).clips[:3]
+    assert len(drawn) == 3
+    for clip in clips:
+        onset, apex, flow, probabilities = drawn[clip.onset, clip.apex]
+        assert (onset == clip.frames.read(clip.onset)).all()
+        assert (apex == clip.frames.read(clip.apex)).all()
+        assert (flow == clip_flow(clip, mode="tvl1")).all()
+        assert list(probabilities.values()) == made.run.probabilities[made.run.clips.index(clip.key)].tolist()

@@ -122,33 +122,51 @@ def table(name: str, databases: list[str]) -> str:
 
 
 def flow_table(name: str, part: str) -> str:
-    """A table of `benchmarks/flow.py`: "speed" and errors of every method over the three kinds of scenes, or "bias"."""
+    """A table of `benchmarks/flow.py`: "speed" and errors over the kinds of scenes, errors by peak, or "bias"."""
     with (ROOT / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
         measured = list(csv.DictReader(stream))
-    named = list(dict.fromkeys(row["method"] for row in measured if row["part"] == "micro"))
     if part == "bias":
-        shifts = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == "bias"))
-        lines = ["| found / true shift of | " + " | ".join(shifts) + " px |", "|---|" + "---|" * len(shifts)]
-        for method in dict.fromkeys(row["method"] for row in measured if row["part"] == "bias"):
-            found = [[float(r["ratio"]) for r in _of(measured, "bias", method) if r["peak"] == s] for s in shifts]
-            lines.append(f"| {method} | " + " | ".join(f"{min(f):.2f}-{max(f):.2f}" for f in found) + " |")
-        return "\n".join(lines)
-    lines = ["| solver | times as fast | ms | micro-motion | with drift | 4 and 8 px |", "|---|---|---|---|---|---|"]
-    for method in named:
-        rows = _of(measured, "micro", method)
-        speed, milliseconds = (
-            np.median([float(row[key] or "nan") for row in rows]) for key in ("speed", "milliseconds")
-        )
-        still = method == "zero flow"
-        cells = ["-" if still else f"{speed:.3g}", "-" if still else f"{milliseconds:.3g}"]
-        for kind in ("micro", "drift", "large"):
-            errors = [
-                np.mean([float(row[key]) for row in _of(measured, kind, method)])
-                for key in ("mean_error", "moving_error")
-            ]
-            cells.append(" / ".join(f"{error:.4f}".lstrip("0") for error in errors))
-        bold = "**" if method == "microexpr clg micro" else ""
-        lines.append("| " + " | ".join(f"{bold}{cell}{bold}" for cell in (method, *cells)) + " |")
+        return _bias_table(measured)
+    named = list(dict.fromkeys(row["method"] for row in measured if row["part"] == "micro"))
+    if part == "speed":
+        head = ["solver", "times as fast", "ms", "micro-motion", "with drift", "4 and 8 px"]
+        lines = [[m, *_times(measured, m), *(_errors(_of(measured, k, m)) for k in KINDS)] for m in named]
+    else:  # a kind of scene: errors by peak
+        peaks = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == part))
+        head = ["peak, px", *peaks]
+        lines = [
+            [m, *(_errors([row for row in _of(measured, part, m) if row["peak"] == peak]) for peak in peaks)]
+            for m in named
+            if m.startswith(("microexpr", "zero")) or "TV-L1" in m
+        ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
+
+
+KINDS = ("micro", "drift", "large")
+
+
+def _times(measured: list[dict[str, str]], method: str) -> list[str]:
+    """Median over the scenes of the default's time over the method's, and of the method's milliseconds."""
+    if method == "zero flow":
+        return ["-", "-"]
+    default, own = (
+        np.array([float(row["milliseconds"]) for kind in KINDS for row in _of(measured, kind, name)])
+        for name in (measured[0]["method"], method)
+    )
+    return [f"{np.median(default / own):.3g}", f"{np.median(own):.3g}"]
+
+
+def _errors(rows: list[dict[str, str]]) -> str:
+    means = [np.mean([float(row[key]) for row in rows]) for key in ("mean_error", "moving_error")]
+    return " / ".join(f"{mean:.4f}".lstrip("0") for mean in means)
+
+
+def _bias_table(measured: list[dict[str, str]]) -> str:
+    shifts = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == "bias"))
+    lines = ["| found / true shift of | " + " | ".join(shifts) + " px |", "|---|" + "---|" * len(shifts)]
+    for method in dict.fromkeys(row["method"] for row in measured if row["part"] == "bias"):
+        found = [[float(r["ratio"]) for r in _of(measured, "bias", method) if r["peak"] == s] for s in shifts]
+        lines.append(f"| {method} | " + " | ".join(f"{min(f):.2f}-{max(f):.2f}" for f in found) + " |")
     return "\n".join(lines)
 
 

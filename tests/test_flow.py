@@ -128,6 +128,38 @@ def test_float_pictures_need_their_scale() -> None:
         flow_between(broken, second / 255, scale=255.0)
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_scale_that_is_none_is_refused(scale: float) -> None:
+    first, second = (picture / 255 for picture in shifted(1, 0))
+    with pytest.raises(BadInput, match="a scale above 0"):
+        flow_between(first, second, scale=scale)
+
+
+@modes
+def test_a_wrong_scale_is_never_silently_wrong(mode: str) -> None:
+    first, second = shifted(1, 0)
+    for one, other, scale in [(first / 255, second / 255, 1.0), (first / 1.0, second / 1.0, 255.0)]:
+        with pytest.raises(BadInput, match="brings to gray levels"):
+            flow_between(one, other, mode=mode, scale=scale)
+    with pytest.raises(BadInput, match="float pictures only"):
+        flow_between(first, second, mode=mode, scale=255.0)
+    with pytest.raises(BadInput, match="brings to gray levels"):
+        flow_between(first * 1e37, second * 1e37, mode=mode, scale=1.0)
+
+
+def test_modes_and_presets_are_not_taken_for_one_another() -> None:
+    """Each mode and preset gives its own flow, also through the cache of clips."""
+    first, second = shifted(1, 0)
+    for mode in ("clg", "tvl1"):
+        micro, general = (flow_between(first, second, mode=mode, preset=preset) for preset in motion.PRESETS)
+        assert (micro != general).any()
+        np.testing.assert_array_equal(general, motion.tvl1.flow(first, second, mode=mode, preset="general"))
+    given = clip(Pictures({10: first, 14: second}))
+    flows = [motion.clip_flow(given, size=64, mode=mode) for mode in motion.MODES]
+    assert (flows[0] != flows[1]).any()
+    assert (flows[1] != flows[2]).any()
+
+
 def test_presets_are_ours() -> None:
     good = texture(32, 32)
     with pytest.raises(UnknownName, match="did you mean 'micro'"):

@@ -263,6 +263,40 @@ def test_bad_input_is_refused_with_what_came() -> None:
         tvl1.flow_batch(good, good, preset="generel")
 
 
+@pytest.mark.parametrize("factor", [1e21, 1e37, np.inf, np.nan])
+@pytest.mark.parametrize("mode", tvl1.MODES)
+def test_huge_values_are_refused_before_they_overflow(mode: str, factor: float) -> None:
+    picture = np.random.default_rng(0).uniform(1, 255, (32, 32))
+    with pytest.raises(BadInput, match="huge"):
+        tvl1.flow(picture * factor, picture, mode=mode)
+    with pytest.raises(BadInput, match="huge"):
+        tvl1.flow(picture, picture, mode=mode, initial=np.full((2, 32, 32), factor, np.float32))
+
+
+def test_kernels_work_where_compiled_code_can_not_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from microexpr.kernels import warp
+
+    asked = []
+    njit = warp.numba.njit
+
+    def refuse(**options):
+        asked.append(options["cache"])
+        if options["cache"]:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(warp.numba, "njit", refuse)
+    assert warp.jit(lambda x: x + 1)(2) == 3
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize("wrong", [{"stop": -1.0}, {"stop": float("nan")}, {"workers": 0}])
+def test_wrong_options_are_refused(wrong: dict) -> None:
+    pictures = np.zeros((1, 16, 16), np.uint8)
+    with pytest.raises(BadInput):
+        tvl1.flow_batch(pictures, pictures, **wrong)
+
+
 def test_an_initial_flow_far_outside_is_survived() -> None:
     first, second = noisy_pair(32, 32)
     for far in (1e3, -1e6, 1e12):

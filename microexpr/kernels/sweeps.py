@@ -16,7 +16,7 @@ from typing import Any, no_type_check
 import numba
 import numpy as np
 
-from microexpr.kernels.warp import DIFFERENCE, INSIDE, JIT, MEAN, ONE, RIM, SIX, TWO, ZERO, linearizer
+from microexpr.kernels.warp import DIFFERENCE, INSIDE, JIT, MEAN, RIM, jit, linearizer
 
 # The planes of a row of the state: flow, duals of its components, five numbers of the data term.
 U, V, UX, UY, VX, VY, A, B, C, D, E = range(11)
@@ -24,7 +24,8 @@ PLANES, CARRIED = 11, 6  # carried to the next level: flow and duals
 NEAR, FAR = np.float32(8 / 12), np.float32(-1 / 12)  # derivative by five pixels
 FLAT = np.float32(1e-3)  # added to |gradient|^2 before dividing, (gray levels / pixel)^2
 WINDOW = 3  # pixels of the flow's grid that the window of "clg" reaches to each side: (1 6 15 20 15 6 1) / 64
-FIFTEEN, TWENTY = np.float32(15), np.float32(20)
+# Compiled code that is kept on disk is renewed when this file changes, not when a number in another file does.
+ZERO, ONE, TWO, SIX, FIFTEEN, TWENTY = (np.float32(value) for value in (0, 1, 2, 6, 15, 20))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _pointwise(pitch: int) -> Callable[..., Any]:
     upper, difference, inside = MEAN * pitch + RIM, (RIM * 3 + DIFFERENCE) * pitch, (RIM * 3 + INSIDE) * pitch
     u_, v_, a_, b_, c_, d_ = (plane * pitch for plane in (U, V, A, B, C, D))
 
-    @numba.njit(**JIT)
+    @jit
     @no_type_check
     def pointwise(pictures, height, width, slope, state):
         """Data term of TV-L1: gradient (A, B), rho = C + A u + B v, and D rho, of which `tvl1` clamps the step."""
@@ -98,7 +99,7 @@ def _gather(pitch: int) -> Callable[..., Any]:
     above = 5 * pitch
     share = np.float32(1 / 16)
 
-    @numba.njit(**JIT)
+    @jit
     @no_type_check
     def gather(pictures, height, width, scratch, sums):
         """Products of the derivatives, g g^T and g rho, under (1 2 1) / 4 along both axes, at every second pixel.
@@ -153,7 +154,7 @@ def _window(pitch: int) -> Callable[..., Any]:
     # The unknown is in pixels of a grid of half the resolution: along it, gradients are twice as steep.
     slope = np.float32(2)
 
-    @numba.njit(**JIT)
+    @jit
     @no_type_check
     def window(sums, scratch, rows, columns, strength, state):
         """Data term of "clg": the products under the window, and the proximal step they make.
@@ -205,7 +206,7 @@ def _sweep(pitch: int, *, joint: bool) -> Callable[..., Any]:
     row = PLANES * pitch
     u_, v_, ux_, uy_, vx_, vy_, a_, b_, c_, d_, e_ = (plane * pitch for plane in range(PLANES))
 
-    @numba.njit(**JIT)
+    @jit
     @no_type_check
     def sweep(state, carry, rows, columns, steps, tau, bound):
         """Primal-dual steps, each one sweep in place: p <- proj(p + sigma grad u), u <- prox(u + tau div(2 p_new - p)).

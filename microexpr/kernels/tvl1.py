@@ -32,6 +32,7 @@ from microexpr.kernels.warp import MARGIN, RIM, Arena, double, pyramid, smooth
 
 MODES = ("clg", "tvl1")
 SMALLEST = 16  # pixels
+LARGEST_LEVEL, LARGEST_FLOW = 1e5, 1e12  # float32 overflows in the products of anything much larger
 CHECK = 10  # steps between two looks at the size of the update
 
 
@@ -101,9 +102,18 @@ def flow_batch(
     """
     settings = settings_for(mode, preset)
     check(first.shape, second.shape, None if initial is None else initial.shape)
-    for values in (first, second, *(() if initial is None else (initial,))):
-        if values.dtype.kind == "f" and not np.isfinite(values).all():  # would turn into an index
-            raise BadInput("finite pictures and initial flow", "NaN or infinite values", "fill or mask them first")
+    for values, limit in ((first, LARGEST_LEVEL), (second, LARGEST_LEVEL), (initial, LARGEST_FLOW)):
+        # Written so that NaN is refused too: either would turn into an index.
+        if values is not None and values.dtype.kind == "f" and not np.abs(values).max(initial=0) <= limit:
+            raise BadInput(
+                f"finite pictures and initial flow (gray levels 0..255, at most {LARGEST_LEVEL:g})",
+                "NaN, infinite or huge values",
+                "fill or mask them first",
+            )
+    if stop is not None and not stop >= 0:
+        raise BadInput("a stop of at least 0 pixels", str(stop), "leave it out to do all steps")
+    if workers is not None and workers < 1:
+        raise BadInput("at least 1 worker", str(workers), "leave it out for one per core")
     pairs, height, width = first.shape
     flows = np.empty((pairs, 2, height, width), np.float32)
     workers = min(pairs, workers or _cores())
@@ -133,6 +143,8 @@ def settings_for(mode: str, preset: str) -> Settings:
 
 def check(first: tuple[int, ...], second: tuple[int, ...], initial: tuple[int, ...] | None) -> None:
     """Refuses shapes that do not fit: "pair h w" of both pictures, "pair 2 h w" of the initial flow."""
+    if len(first) != 3:
+        raise BadInput('gray pictures "pair h w"', f"an array of shape {tuple(first)}", "convert them to gray levels")
     pairs, height, width = first
     if tuple(first) != tuple(second):
         raise BadInput("pairs of pictures of one size", f"{tuple(first)} and {tuple(second)}", "crop or resize them")

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from microexpr.errors import BadInput
-from microexpr.kernels.tvl1 import Settings, check, levels_of, settings_for
+from microexpr.kernels.tvl1 import LARGEST_FLOW, LARGEST_LEVEL, Settings, check, levels_of, settings_for
 
 
 def flow_batch(
@@ -33,9 +33,13 @@ def flow_batch(
     """
     settings = settings_for(mode, preset)
     check(first.shape, second.shape, None if initial is None else initial.shape)
-    for values in (first, second, *(() if initial is None else (initial,))):
-        if not torch.isfinite(values).all():
-            raise BadInput("finite pictures and initial flow", "NaN or infinite values", "fill or mask them first")
+    for values, limit in ((first, LARGEST_LEVEL), (second, LARGEST_LEVEL), (initial, LARGEST_FLOW)):
+        if values is not None and values.numel() and not bool(values.abs().max() <= limit):  # NaN is refused too
+            raise BadInput(
+                f"finite pictures and initial flow (gray levels 0..255, at most {LARGEST_LEVEL:g})",
+                "NaN, infinite or huge values",
+                "fill or mask them first",
+            )
     with torch.inference_mode():
         return _solve(first.float(), second.float(), mode, settings, None if initial is None else initial.float())
 

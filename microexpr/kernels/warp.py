@@ -17,8 +17,14 @@ from jaxtyping import Float32, Real
 
 MARGIN = 4  # pixels around a picture: the cubic reaches 2, the filter of the pyramid 2
 # `no_type_check` beside it: a wrapper that checks shapes while testing can't be compiled.
-# No license to assume that values are finite: a NaN that slips through must not turn into an index.
-JIT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}}
+# No license to assume that values are finite: a NaN that slips through must not turn into an index. A change of these
+# options does not renew compiled code that is kept on disk: empty the folders __pycache__ after one.
+JIT: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"},
+}
 
 # The planes of a row of what `linearizer` makes of two pictures.
 MEAN, DIFFERENCE, INSIDE = range(3)
@@ -28,6 +34,14 @@ SLACK = np.float32(1e-3)  # pixels a point may lie outside: a rim that hardly mo
 
 ZERO, HALF, ONE, TWO, THREE = (np.float32(value) for value in (0, 0.5, 1, 2, 3))
 FOUR, SIX, SIXTH = (np.float32(value) for value in (4, 6, 1 / 6))
+
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles with `JIT`; without keeping the code where no folder for it can be written."""
+    try:
+        return numba.njit(**JIT)(function)
+    except RuntimeError:  # "no locator available": neither this package nor the home folder can be written
+        return numba.njit(**{**JIT, "cache": False})(function)
 
 
 def half(length: int) -> int:
@@ -76,7 +90,7 @@ def pyramid(picture: Real[np.ndarray, "h w"], levels: int, arena: Arena) -> list
     return pictures
 
 
-@numba.njit(**JIT)
+@jit
 @no_type_check
 def repeat_rim(padded):
     """Fills the margin around a picture with its rim."""
@@ -92,7 +106,7 @@ def repeat_rim(padded):
             padded[height - 1 - y, x] = padded[height - 1 - MARGIN, x]
 
 
-@numba.njit(**JIT)
+@jit
 @no_type_check
 def smooth(padded, row, smoothed):
     """The filter (1 4 1) / 6 along both axes: what sampling by cubic B-splines does at whole pixels."""
@@ -106,7 +120,7 @@ def smooth(padded, row, smoothed):
             target[x] = share * (row[x - 1] + FOUR * row[x] + row[x + 1])
 
 
-@numba.njit(**JIT)
+@jit
 @no_type_check
 def halve(padded, row, smaller):
     """Every second pixel after the binomial filter (1 4 6 4 1) / 16 along both axes; `row` is scratch."""
@@ -132,7 +146,7 @@ def linearizer(pitch: int) -> Callable[..., Any]:
     difference_, inside_ = (plane * pitch + RIM * row for plane in (DIFFERENCE, INSIDE))
     a_, b_, c_, d_, e_, f_, g_, h_ = (k * pitch for k in range(8))
 
-    @numba.njit(**JIT)
+    @jit
     @no_type_check
     def linearize(first, flat, flow, position, weights, pictures):
         """Warps the second picture along a flow and compares it with the first.
@@ -161,7 +175,10 @@ def linearizer(pitch: int) -> Callable[..., Any]:
             u, v, start = flow[y, 0], flow[y, 1], y * row
             for x in range(width):
                 to_x, to_y = np.float32(np.int32(x)) + u[x], np.float32(np.int32(y)) + v[x]
-                at_x, at_y = min(max(to_x, ZERO), right), min(max(to_y, ZERO), bottom)
+                at_x = to_x if to_x > ZERO else ZERO  # written so that NaN becomes 0
+                at_y = to_y if to_y > ZERO else ZERO
+                at_x = at_x if at_x < right else right
+                at_y = at_y if at_y < bottom else bottom
                 pictures[start + inside_ + x] = ONE if max(abs(to_x - at_x), abs(to_y - at_y)) < SLACK else ZERO
                 left, top = np.int32(at_x), np.int32(at_y)
                 position[x] = (top + corner) * stride + left + corner
@@ -205,7 +222,7 @@ def linearizer(pitch: int) -> Callable[..., Any]:
     return linearize
 
 
-@numba.njit(**JIT)
+@jit
 @no_type_check
 def double(small, rows, columns, large, height, width, channels):
     """Carries a field to the grid of twice the resolution by linear interpolation; flow vectors become twice as long.

@@ -66,6 +66,20 @@ def flow_between(
     return tvl1.flow(one, other, mode=mode, preset=preset or "micro")
 
 
+def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:
+    """A float picture in gray levels 0..255; a scale that can't be right is refused rather than believed."""
+    if not (np.isfinite(scale) and scale > 0):
+        raise BadInput("a scale above 0", str(scale), "pass 255 for pictures in 0..1, 1 for pictures in 0..255")
+    low, high = float(picture.min()) * scale, float(picture.max()) * scale
+    if low < -1 or high > 256 or (scale == 1 and 0 < high <= 1):
+        raise BadInput(
+            "pictures that scale= brings to gray levels 0..255",
+            f"{low:.3g}..{high:.3g} with scale={scale:g}",
+            "pass 255 for pictures in 0..1, 1 for pictures in 0..255",
+        )
+    return picture.astype(np.float32) * np.float32(scale)
+
+
 def check_mode(mode: str, preset: str | None = None) -> None:
     """Raises UnknownName or BadInput where `flow_between` has no such mode or preset."""
     if mode not in MODES:
@@ -80,6 +94,8 @@ def _gray(picture: np.ndarray, scale: float | None = None) -> np.ndarray:
     """A picture as gray levels 0..255 "h w" (0.299 R + 0.587 G + 0.114 B), uint8 or float32; gray stays as it is."""
     import cv2
 
+    if picture.dtype.kind != "f" and scale is not None:
+        raise BadInput("scale= for float pictures only", f"{picture.dtype} values", "leave scale out")
     if picture.dtype.kind == "f":
         if scale is None:
             low, high = float(np.min(picture, initial=np.inf)), float(np.max(picture, initial=-np.inf))
@@ -90,7 +106,7 @@ def _gray(picture: np.ndarray, scale: float | None = None) -> np.ndarray:
             )
         if not np.isfinite(picture).all():
             raise BadInput("finite pictures", "NaN or infinite values", "fill or mask them first")
-        picture = picture.astype(np.float32) * np.float32(scale)
+        picture = _scaled(picture, scale)
     elif picture.dtype != np.uint8:
         raise BadInput("a uint8 or float picture", f"{picture.dtype} values", "convert it to uint8 0..255")
     if picture.ndim == 2:
@@ -212,7 +228,8 @@ def _cached_flow(
 ) -> Float32[np.ndarray, "2 h w"]:
     import cv2
 
-    parts: list[bytes | str] = [CACHE_FORMAT, mode, cv2.__version__, f"{onset.shape}", onset.tobytes(), apex.tobytes()]
+    solver = cv2.__version__ if mode == "opencv" else repr(tvl1.PRESETS[mode, "micro"])
+    parts: list[bytes | str] = [CACHE_FORMAT, mode, solver, f"{onset.shape}", onset.tobytes(), apex.tobytes()]
     return cached(parts, lambda: flow_between(onset, apex, mode=mode))
 
 

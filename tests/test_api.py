@@ -96,3 +96,27 @@ def test_a_plate_shows_its_own_clip(tmp_path, monkeypatch):
         assert (apex == clip.frames.read(clip.apex)).all()
         assert (flow == clip_flow(clip, mode="tvl1")).all()
         assert list(probabilities.values()) == made.run.probabilities[made.run.clips.index(clip.key)].tolist()
+
+
+def test_other_numbers_of_folds_are_other_rows_not_other_seeds(tmp_path):
+    two, three = (
+        api.evaluate("majority", COMPOSITE, protocol="subject-k-fold", folds=folds, runs=tmp_path, jobs=1)[0]
+        for folds in (2, 3)
+    )
+    rows = api.compare([two, three])
+    assert [row.settings for row in rows] == [("folds=2",), ("folds=3",)]
+    assert [row.seeds for row in rows] == [(0,), (0,)]
+
+
+def test_a_run_is_counted_once_and_a_seed_is_not_counted_twice(tmp_path, monkeypatch):
+    (one,) = api.evaluate("prior", COMPOSITE, runs=tmp_path / "one", jobs=1)
+    (two,) = api.evaluate("prior", COMPOSITE, runs=tmp_path / "two", jobs=1)
+    monkeypatch.chdir(tmp_path)
+    assert len(api.compare([one.folder, one.folder.relative_to(tmp_path)])[0].seeds) == 1
+    with pytest.raises(BadInput, match="seed 0 of prior twice"):
+        api.compare([one, two])
+
+
+def test_seeds_of_a_method_without_randomness_are_one_run(tmp_path):
+    assert len(api.evaluate("majority", COMPOSITE, seeds=3, runs=tmp_path, jobs=1)) == 1
+    assert len(api.evaluate("prior", COMPOSITE, seeds=3, runs=tmp_path, jobs=1)) == 3

@@ -255,8 +255,8 @@ def _identity(run: Run) -> dict[str, Any]:
     """All that makes two runs the same experiment but for the seed."""
     info = run.info
     settings = {name: value for name, value in info["settings"].items() if name != "seed"}
-    protocol = (info["protocol"], info.get("protocol_folds"))
-    return {"method": info["method"], "protocol": protocol, "select": info["select"], **settings}
+    asked = {name: info[name] for name in ("method", "protocol", "select")}
+    return {**asked, "folds": len(run.folds), **settings}
 
 
 def _reference(groups: Sequence[Sequence[Run]], against: str | None) -> Sequence[Run] | None:

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import datetime
 import hashlib
+import json
 import os
 import platform
 import threading
@@ -359,6 +360,4 @@ def machine() -> dict[str, Any]:
 
 
 def _json(info: dict[str, Any]) -> str:
-    import json
-
     return json.dumps(info, indent=2, ensure_ascii=False) + "\n"

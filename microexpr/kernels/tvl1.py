@@ -178,16 +178,19 @@ def _solve(
     plan = levels_of(height, width, settings.schedule)
     ones, others = (pyramid(picture, plan[0][0] + 1, arena) for picture in (first, second))
     starts = _starts(initial, mode, plan[0][0] + 1)
-    solver: Level | None = None
+
+    def level(number: int, coarser: Level | None) -> Level:
+        start = starts[number] if starts else None
+        return Level(number, mode, settings, kernels, arena, ones[number], others[number], start, coarser)
+
+    solver = level(plan[0][0], None)
     for number, warps, steps in plan:
-        if solver is None or number != solver.number:
-            start = starts[number] if starts else None
-            solver = Level(number, mode, settings, kernels, arena, ones[number], others[number], start, solver)
+        if number != solver.number:
+            solver = level(number, solver)
         for _ in range(warps):
             solver.linearize()
             if solver.iterate(steps, stop):
                 break
-    assert solver is not None  # a schedule has a level
     return np.ascontiguousarray(solver.flow().transpose(1, 0, 2))
 
 

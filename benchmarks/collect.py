@@ -1,10 +1,13 @@
-"""Measured figures: run folders -> one CSV -> the tables of README.md and docs/results.md.
+"""Measured figures: run folders -> one CSV for each experiment and machine -> the tables and pictures of the pages.
 
-    python benchmarks/collect.py runs/* --out results/megc2019-flow.csv    adds or renews the rows of runs
+    python benchmarks/collect.py RUN ... --out results/leak-MACHINE.csv    adds or renews the rows of runs
+    python benchmarks/collect.py RUN ... --out results/leak-MACHINE.csv --pictures docs/images    and draws them
+    python benchmarks/collect.py RUN ... --experiment confusion --pictures docs/images            draws them only
     python benchmarks/collect.py --tables                                  writes the tables from results/
 
-A row is one method with its settings on one database: mean over its seeds, 95 % subject-bootstrap interval of that
-mean. Only summary figures leave a run folder; no label, no clip name. A test checks that the tables are current.
+The name of the CSV begins with that of its experiment. A row is one method with its settings on one database: mean over
+its seeds, 95 % subject-bootstrap interval of that mean. Only summary figures leave a run folder; no label, no clip
+name. A test checks that the tables are current.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from page_tables import experiment_of, number_of, pages, renewed
 
-from microexpr import datasets, methods
-from microexpr.evaluation import metrics, published, results
+from microexpr import datasets, experiments, methods
+from microexpr.evaluation import metrics, results
 
-ROOT = Path(__file__).parent.parent
 COLUMNS = (
     *("dataset", "trained_on", "database", "method", "settings", "protocol", "select", "seeds", "clips", "subjects"),
     *(
@@ -37,8 +40,7 @@ COLUMNS = (
         "command",
     ),
 )
-NAMES = {"all": "3DB", "casme2": "CASME II", "samm": "SAMM", "smic": "SMIC"}
-BEGIN, END = "<!-- figures: {} -->", "<!-- end of figures -->"
+KEY = ("dataset", "trained_on", "database", "method", "settings", "protocol", "select")
 
 
 def by_experiment(runs: list[results.Run]) -> list[list[results.Run]]:
@@ -92,7 +94,7 @@ def _row(group: list[results.Run], database: str | None) -> dict[str, str]:
         "uf1_sd": f"{100 * np.std(uf1, ddof=1):.2f}" if len(uf1) > 1 else "",
         "processor": f"{first.info['machine']['processor']}, {first.info['machine']['cores']} cores",
         "versions": ", ".join(f"{name} {version}" for name, version in first.info["versions"].items()),
-        "command": re.sub(r" --(root|runs|jobs) \S+| --json", "", first.info["command"]),
+        "command": re.sub(r" --(root|runs|jobs|out) \S+| --json", "", first.info["command"]),
     }
 
 
@@ -107,125 +109,56 @@ def rows_settings(run: results.Run) -> str:
     return " ".join(f"{key}={value}" for key, value in odd.items())
 
 
-def table(name: str, databases: list[str]) -> str:
-    """The Markdown table of one results file; with `databases`, only runs trained and tested on one of them."""
-    with (ROOT / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
-        measured = list(csv.DictReader(stream))
-    if databases:
-        measured = [row for row in measured if row["trained_on"] == row["database"] and row["database"] in databases]
-    places, order = list(NAMES), methods.names()
-    measured.sort(
-        key=lambda row: (places.index(row["trained_on"]), places.index(row["database"]), order.index(row["method"]))
-    )
-    head = "| data | method | UF1 [95 %] | UAR [95 %] | seeds | published UF1 / UAR |\n|---|---|---|---|---|---|\n"
-    return head + "\n".join(map(_line, measured))
+def collect(runs: list[results.Run], out: Path) -> None:
+    """Adds the rows of the runs to a results file; rows of the same experiment are replaced."""
+    experiment = experiment_of(out.stem)
+    fresh = [row for group in by_experiment(runs) for row in figures(group)]
+    for row in fresh:
+        number_of(experiment, row)  # refuses what is no variant of the experiment
+    renew = [[row[column] for column in KEY] for row in fresh]
+    kept: list[dict[str, str]] = []
+    if out.is_file():
+        with out.open(newline="", encoding="utf-8") as stream:
+            kept = [row for row in csv.DictReader(stream) if [row[column] for column in KEY] not in renew]
+    with out.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept + fresh)
 
 
-def flow_table(name: str, part: str) -> str:
-    """A table of `benchmarks/flow.py`: "speed" and errors over the kinds of scenes, errors by peak, or "bias"."""
-    with (ROOT / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
-        measured = list(csv.DictReader(stream))
-    if part == "bias":
-        return _bias_table(measured)
-    named = list(dict.fromkeys(row["method"] for row in measured if row["part"] == "micro"))
-    if part == "speed":
-        head = ["solver", "times as fast", "ms", "micro-motion", "with drift", "4 and 8 px"]
-        lines = [[m, *_times(measured, m), *(_errors(_of(measured, k, m)) for k in KINDS)] for m in named]
-    else:  # a kind of scene: errors by peak
-        peaks = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == part))
-        head = ["peak, px", *peaks]
-        lines = [
-            [m, *(_errors([row for row in _of(measured, part, m) if row["peak"] == peak]) for peak in peaks)]
-            for m in named
-            if m.startswith(("microexpr", "zero")) or "TV-L1" in m
-        ]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
-
-
-KINDS = ("micro", "drift", "large")
-
-
-def _times(measured: list[dict[str, str]], method: str) -> list[str]:
-    """Median over the scenes of the default's time over the method's, and of the method's milliseconds."""
-    if method == "zero flow":
-        return ["-", "-"]
-    default, own = (
-        np.array([float(row["milliseconds"]) for kind in KINDS for row in _of(measured, kind, name)])
-        for name in (measured[0]["method"], method)
-    )
-    return [f"{np.median(default / own):.3g}", f"{np.median(own):.3g}"]
-
-
-def _errors(rows: list[dict[str, str]]) -> str:
-    means = [np.mean([float(row[key]) for row in rows]) for key in ("mean_error", "moving_error")]
-    return " / ".join(f"{mean:.4f}".lstrip("0") for mean in means)
-
-
-def _bias_table(measured: list[dict[str, str]]) -> str:
-    shifts = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == "bias"))
-    lines = ["| found / true shift of | " + " | ".join(shifts) + " px |", "|---|" + "---|" * len(shifts)]
-    for method in dict.fromkeys(row["method"] for row in measured if row["part"] == "bias"):
-        found = [[float(r["ratio"]) for r in _of(measured, "bias", method) if r["peak"] == s] for s in shifts]
-        lines.append(f"| {method} | " + " | ".join(f"{min(f):.2f}-{max(f):.2f}" for f in found) + " |")
-    return "\n".join(lines)
-
-
-def _of(measured: list[dict[str, str]], part: str, method: str) -> list[dict[str, str]]:
-    return [row for row in measured if (row["part"], row["method"]) == (part, method)]
-
-
-def _line(row: dict[str, str]) -> str:
-    database = None if row["database"] == "all" else row["database"]
-    known = published.published(row["method"], row["dataset"], database)
-    where = NAMES[row["database"]]
-    if row["trained_on"] == "all" and database:
-        where = f"3DB, clips of {where}"
-    settings = f" ({row['settings']})" if row["settings"] else ""
-    spread = f" ± {float(row['uf1_sd']):.1f}" if row["uf1_sd"] else ""
-    given = f"{known.uf1} / {known.uar}" if known else "-"
-    return (
-        f"| {where} | `{row['method']}`{settings} "
-        f"| {float(row['uf1']):.1f}{spread} [{float(row['uf1_low']):.1f}, {float(row['uf1_high']):.1f}] "
-        f"| {float(row['uar']):.1f} [{float(row['uar_low']):.1f}, {float(row['uar_high']):.1f}] "
-        f"| {row['seeds']} | {given} |"
-    )
-
-
-def renewed(text: str) -> str:
-    """A page with its tables written anew."""
-
-    def write(match: re.Match[str]) -> str:
-        name, *rest = match[1].split()
-        made = flow_table(name, *rest) if name.startswith("flow-") else table(name, rest)
-        return f"{BEGIN.format(match[1])}\n{made}\n{END}"
-
-    return re.sub(rf"{BEGIN.format('(.+?)')}\n.*?{END}", write, text, flags=re.S)
+def draw(runs: list[results.Run], experiment: str, folder: Path) -> list[Path]:
+    """Draws an experiment's pictures from finished runs, those of each set of clips apart; returns the files."""
+    apart: dict[str, list[results.Run]] = {}
+    for run in runs:
+        apart.setdefault(run.info["data"]["digest"], []).append(run)
+    written = []
+    for same in apart.values():
+        for stem, picture in experiments.pictures(experiment, same).items():
+            written.append(folder / f"{stem}.svg")
+            results.write_text(written[-1], picture)
+    return written
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--tables", action="store_true")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="results/EXPERIMENT-MACHINE.csv")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw the experiment's pictures into this folder")
+    parser.add_argument("--experiment", metavar="NAME", help="whose pictures (default: that of --out)")
+    parser.add_argument("--tables", action="store_true", help="write the tables of the pages anew")
     options = parser.parse_args()
-    if bool(options.runs) != bool(options.out):
-        parser.error("runs go with --out FILE")
+    if bool(options.runs) != bool(options.out or options.pictures):
+        parser.error("runs go with --out FILE or --pictures DIR")
+    if options.pictures and not (options.out or options.experiment):
+        parser.error("--pictures needs --out or --experiment")
     if options.runs:
-        fresh = []
-        for group in by_experiment([results.read_run(folder) for folder in options.runs]):
-            fresh += figures(group)
-        key = ("dataset", "trained_on", "database", "method", "settings", "protocol", "select")
-        renew = [[row[column] for column in key] for row in fresh]
-        kept: list[dict[str, str]] = []
-        if options.out.is_file():
-            with options.out.open(newline="", encoding="utf-8") as stream:
-                kept = [row for row in csv.DictReader(stream) if [row[column] for column in key] not in renew]
-        with options.out.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept + fresh)
+        runs = [results.read_run(folder) for folder in options.runs]
+        if options.out:
+            collect(runs, options.out)
+        if options.pictures:
+            draw(runs, options.experiment or experiment_of(options.out.stem), options.pictures)
     if options.tables:
-        for page in (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "flow.md"):
+        for page in pages():
             page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 

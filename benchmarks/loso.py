@@ -1,14 +1,16 @@
 """What a clip pass of training costs: ours against a straightforward PyTorch loop, interleaved in one run.
 
-    python benchmarks/loso.py --root MAPS [--rounds 5] [--out results/loso-<machine>.csv]
+    python benchmarks/loso.py --root MAPS [--network mjfn|ststnet|off-apexnet] [--rounds 5] [--out results/FILE.csv]
 
-- plain: one process, default threads, float32, pictures through a DataLoader (shuffled, batch 12, no workers), the
-  network written as the paper's table reads.
-- ours: the runner's way, one worker per core with one thread each, each training a fold of its own with `MJFN.fit`.
+- plain: one process, default threads, float32, pictures through a DataLoader, the network written as the paper's table
+  or the authors' code reads, fold after fold.
+- workers: the runner's way, one worker per core with one thread each, each training a fold of its own with `fit`.
+- stacked: `fit_folds`, several folds in one process with default threads. On a GPU (--device cuda) this is the only way
+  that is measured, with the time that the whole protocol takes and how busy the GPU was.
 
-Cost is wall time over the clip passes of all workers (a clip pass: one clip forward, backward, and its share of Adam).
-The machine's load moves both alike; the ratio is the figure. With --uf1 both arithmetics are also evaluated: float32
-against bfloat16 on the same folds and seeds, to see whether speed costs accuracy.
+Cost is wall time over the clip passes of all folds (a clip pass: one clip forward, backward, and its share of Adam).
+The machine's load moves all alike; the ratio is the figure. With --uf1 both arithmetics of MJFN are also evaluated:
+float32 against bfloat16 on the same folds and seeds, to see whether speed costs accuracy.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ import argparse
 import csv
 import platform
 import statistics
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -27,8 +31,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from microexpr import api
-from microexpr.evaluation import metrics, protocols, runner
+from microexpr import api, methods
+from microexpr.evaluation import metrics, protocols, record, runner
 from microexpr.methods.mjfn import MJFN
 
 
@@ -77,12 +81,73 @@ class Plain(nn.Module):
         return total
 
 
-def plain_epochs(x: np.ndarray, y: np.ndarray, epochs: int) -> float:
+class PlainSTSTNet(nn.Module):
+    """Three streams of a convolution each, as one would write them down from the paper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(3, filters, 3, padding=2),
+                nn.ReLU(),
+                nn.BatchNorm2d(filters),
+                nn.MaxPool2d(3, 3, padding=1),
+                nn.Dropout(),
+            )
+            for filters in (3, 5, 8)
+        )
+        self.pool = nn.AvgPool2d(2)
+        self.fc = nn.Linear(400, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(torch.cat([stream(x) for stream in self.streams], 1)).flatten(1))
+
+
+class PlainOFFApexNet(nn.Module):
+    """A stream for u and one for v."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.v = (
+            nn.Sequential(
+                nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5, padding=2), nn.MaxPool2d(2)
+            )
+            for _ in range(2)
+        )
+        self.classifier = nn.Sequential(
+            *(nn.Flatten(), nn.Linear(1568, 1024), nn.ReLU(), nn.Dropout()),
+            *(nn.Linear(1024, 1024), nn.ReLU(), nn.Dropout(), nn.Linear(1024, 3)),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(torch.cat([self.u(x[:, :1]), self.v(x[:, 1:])], 1))
+
+
+def mjfn_pictures(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x[:, 0]).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def as_they_are(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x).float()
+
+
+# network as one writes it, its input from what our method represents, whether the loader shuffles
+PLAIN = {
+    "mjfn": (Plain, mjfn_pictures, True),
+    "ststnet": (PlainSTSTNet, as_they_are, False),
+    "off-apexnet": (PlainOFFApexNet, as_they_are, True),
+}
+# folds that are stacked in the measurement, epochs of a round
+MEASURED = {"mjfn": (4, 2), "ststnet": (16, 20), "off-apexnet": (4, 5)}
+FOLDS, CLIPS = 68, 435  # of leave-one-subject-out on 3DB: folds, and training clips of a typical one
+
+
+def plain_epochs(name: str, method: Any, x: np.ndarray, y: np.ndarray, epochs: int) -> float:
     """Seconds for `epochs` epochs of the plain loop."""
-    pictures = torch.from_numpy(x[:, 0]).permute(0, 3, 1, 2).float() / 127.5 - 1
-    loader = DataLoader(TensorDataset(pictures, torch.from_numpy(y)), batch_size=12, shuffle=True)
-    network = Plain().train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    build, prepare, shuffle = PLAIN[name]
+    loader = DataLoader(TensorDataset(prepare(x), torch.from_numpy(y)), batch_size=method.batch_size, shuffle=shuffle)
+    network = build().train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=method.learning_rate)
     start = time.perf_counter()
     for _ in range(epochs):
         for batch, labels in loader:
@@ -92,15 +157,24 @@ def plain_epochs(x: np.ndarray, y: np.ndarray, epochs: int) -> float:
     return time.perf_counter() - start
 
 
-def fit(x: np.ndarray, y: np.ndarray, epochs: int) -> None:
-    MJFN(epochs=epochs).fit(x, y, [""] * len(y))
+def fit(name: str, x: np.ndarray, y: np.ndarray, epochs: int) -> None:
+    methods.create(name, epochs=epochs).fit(x, y, [""] * len(y))
 
 
-def our_epochs(x: np.ndarray, y: np.ndarray, epochs: int, workers: int) -> float:
+def worker_epochs(name: str, x: np.ndarray, y: np.ndarray, epochs: int, workers: int) -> float:
     """Seconds for `epochs` epochs of one fold on each of `workers` workers at once."""
     start = time.perf_counter()
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        joblib.Parallel(n_jobs=workers)(joblib.delayed(fit)(x, y, epochs) for _ in range(workers))
+        joblib.Parallel(n_jobs=workers)(joblib.delayed(fit)(name, x, y, epochs) for _ in range(workers))
+    return time.perf_counter() - start
+
+
+def stacked_epochs(name: str, x: np.ndarray, y: np.ndarray, epochs: int, folds: int, device: str) -> float:
+    """Seconds for `epochs` epochs of `folds` folds trained together."""
+    method = methods.create(name, epochs=epochs, device=device, threads=torch.get_num_threads())
+    rows = [np.arange(len(y))] * folds
+    start = time.perf_counter()
+    list(method.fit_folds(x, y, rows, [row[:6] for row in rows], range(folds)))
     return time.perf_counter() - start
 
 
@@ -129,51 +203,110 @@ def _predict(x, y, fold, precision, epochs, seed) -> np.ndarray:
     return method.predict_proba(x[list(fold.test)]).argmax(1)
 
 
+def cpu_rows(name: str, x: np.ndarray, y: np.ndarray, rounds: int, workers: int) -> list[dict]:
+    """Milliseconds a clip pass of the three ways, interleaved, and the ratios."""
+    method, (folds, epochs) = methods.create(name), MEASURED[name]
+    plain_epochs(name, method, x[:24], y[:24], 1)
+    worker_epochs(name, x[:24], y[:24], 1, workers)  # start the workers
+    stacked_epochs(name, x[:24], y[:24], 1, 2, "cpu")
+    plain, spread, stacked = [], [], []
+    for number in range(rounds):
+        passes = len(y) * epochs
+        plain.append(1e3 * plain_epochs(name, method, x, y, epochs) / passes)
+        spread.append(1e3 * worker_epochs(name, x, y, epochs, workers) / (passes * workers))
+        stacked.append(1e3 * stacked_epochs(name, x, y, epochs, folds, "cpu") / (passes * folds))
+        print(f"round {number + 1}: plain {plain[-1]:.4f}, workers {spread[-1]:.4f}, stacked {stacked[-1]:.4f} ms")
+    threads = torch.get_num_threads()
+    ratio = [
+        statistics.median(mine / other for mine, other in zip(ours, plain, strict=True)) for ours in (spread, stacked)
+    ]
+    protocol = FOLDS * CLIPS * method.epochs * statistics.median(spread) / 3.6e6
+    return [
+        {
+            "what": f"{name}, plain float32 loop, DataLoader, {threads} threads, ms a clip pass",
+            "value": statistics.median(plain),
+        },
+        {"what": f"{name}, {workers} workers with one thread each, ms a clip pass", "value": statistics.median(spread)},
+        {
+            "what": f"{name}, {folds} folds stacked, {threads} threads, ms a clip pass",
+            "value": statistics.median(stacked),
+        },
+        {"what": f"{name}, workers over plain, median over rounds", "value": ratio[0]},
+        {"what": f"{name}, stacked over plain, median over rounds", "value": ratio[1]},
+        {"what": f"{name}, hours for {FOLDS} folds of {method.epochs} epochs with workers", "value": protocol},
+    ]
+
+
+def gpu_rows(name: str, x: np.ndarray, y: np.ndarray) -> list[dict]:
+    """Minutes of the whole protocol on a GPU, projected from 2 % of its epochs on all of its folds."""
+    epochs = max(2, methods.create(name).epochs // 50)
+    stacked_epochs(name, x, y, 1, FOLDS, "cuda")
+    torch.cuda.synchronize()
+    utilization = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            utilization.append(torch.cuda.utilization())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    seconds = stacked_epochs(name, x, y, epochs, FOLDS, "cuda")
+    done.set()
+    watcher.join()
+    passes = FOLDS * len(y) * epochs
+    minutes = FOLDS * CLIPS * methods.create(name).epochs * seconds / passes / 60
+    about = torch.cuda.get_device_name()
+    return [
+        {"what": f"{name}, {FOLDS} folds stacked on {about}, ms a clip pass", "value": 1e3 * seconds / passes},
+        {"what": f"{name}, minutes for the whole protocol on {about}", "value": minutes},
+        {
+            "what": f"{name}, mean utilization of {about}, percent",
+            "value": statistics.mean(utilization or [float("nan")]),
+        },
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", required=True, help="the MEGC 2019 flow maps")
+    parser.add_argument("--network", default="mjfn", choices=tuple(PLAIN))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=2, help="epochs of a round")
-    parser.add_argument("--uf1", type=int, default=0, metavar="SEEDS", help="also evaluate both arithmetics")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--uf1", type=int, default=0, metavar="SEEDS", help="also evaluate both arithmetics of MJFN")
+    parser.add_argument("--out", type=Path, help="CSV; the rows of other networks in it stay")
     options = parser.parse_args()
-    data = api.load("megc2019-flow", options.root, part="casme2")
+    data = api.load("megc2019-flow", options.root, part="casme2" if options.network == "mjfn" else None)
     labelled = protocols.label(data.clips, protocols.megc())
     workers = api.available_cores()
-    x, y = runner.represent(MJFN(), labelled.clips, workers), labelled.labels
-    plain, ours = [], []
-    plain_epochs(x[:24], y[:24], 1)
-    our_epochs(x[:24], y[:24], 1, workers)  # start the workers
-    for number in range(options.rounds):
-        passes = len(y) * options.epochs
-        plain.append(1e3 * plain_epochs(x, y, options.epochs) / passes)
-        ours.append(1e3 * our_epochs(x, y, options.epochs, workers) / (passes * workers))
-        print(f"round {number + 1}: plain {plain[-1]:.2f}, ours {ours[-1]:.2f} ms a clip pass", flush=True)
-    ratio = statistics.median(mine / other for mine, other in zip(ours, plain, strict=True))
-    rows = [
-        {
-            "what": f"plain float32 loop, DataLoader, {torch.get_num_threads()} threads, ms a clip pass",
-            "value": statistics.median(plain),
-        },
-        {
-            "what": f"microexpr, {workers} workers with one thread each, ms a clip pass",
-            "value": statistics.median(ours),
-        },
-        {"what": "ratio, median over rounds", "value": ratio},
-    ]
+    x, y = runner.represent(methods.create(options.network), labelled.clips, workers), labelled.labels
+    if options.device == "cuda":
+        rows = gpu_rows(options.network, x, y)
+    else:
+        rows = cpu_rows(options.network, x, y, options.rounds, workers)
     if options.uf1:
         rows += accuracy_rows(data, options.uf1, 20, workers)
-    machine = runner.machine()
+    machine = record.machine()
     software = f"torch {torch.__version__}, Python {platform.python_version()}"
     about = f"{machine['processor']}, {machine['cores']} cores; {software}"
     for row in rows:
         print(f"{row['value']:8.3f}  {row['what']}")
     print(about)
     if options.out:
-        with options.out.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, ["what", "value", "machine"], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({**row, "value": f"{row['value']:.3f}", "machine": about} for row in rows)
+        write(options.out, [{**row, "value": f"{row['value']:.4g}", "machine": about} for row in rows])
+
+
+def write(out: Path, rows: list[dict]) -> None:
+    """Adds rows to a CSV; one that says the same thing is replaced."""
+    new = {row["what"] for row in rows}
+    kept = []
+    if out.is_file():
+        with out.open(newline="") as stream:
+            kept = [row for row in csv.DictReader(stream) if row["what"] not in new]
+    with out.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["what", "value", "machine"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept + rows)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,17 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_VERBS = ("compare", "demo", "evaluate", "flow", "load", "report", "synthesize", "train")
+_VERBS = ("compare", "demo", "evaluate", "experiment", "flow", "load", "report", "synthesize", "train")
 _NOUNS = ("Clip", "Dataset", "Event", "FlowMap", "Fold", "Method", "Protocol")
 
 __all__ = ["__version__", *_VERBS, *_NOUNS]  # noqa: PLE0604 (names from the tables above)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "experiment":
+        from microexpr import experiments
+
+        return experiments.run
     if name in _VERBS:
         from microexpr import api
 

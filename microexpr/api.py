@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 
-SELECTIONS = ("last",)
-
 
 def load(name: str, root: Path | str | None = None, part: str | None = None, **options: Any) -> Dataset:
     """Reads a data set by name; see `datasets.load`."""
@@ -43,6 +41,8 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     device: str | None = None,
     jobs: int | None = None,
+    engine: str = "local",
+    stacked: bool | None = None,
     runs: Path | str = "runs",
     command: str = "",
     progress: Progress | None = None,
@@ -55,16 +55,19 @@ def evaluate(
         root: the data set's folder.
         part: one member database of a composite set.
         protocol: "loso", "leave-one-dataset-out" or "subject-k-fold" (with `folds`).
-        select: which epoch counts: "last".
+        select: which epoch counts: "last", "inner" (chosen on held-back training subjects), "oracle" (the best on the
+            test subjects: LEAKS), or several with commas, for which each fold is trained once.
         seeds: runs with the seeds 0 to seeds - 1; one run where the method's seed changes nothing.
         epochs, device: the method's settings of these names.
         settings: further settings of the method.
         jobs: worker processes, each with one thread; default one for each core, or one in all for a GPU.
+        engine: "local", or "ray" or "dask" for the workers of a cluster.
+        stacked: trains all folds and seeds of a network in one job; None does so on a GPU where the method can.
         runs: folder of run folders.
         progress: called with (step, done, total).
 
     Returns:
-        One `Run` for each seed.
+        One `Run` for each seed and selection.
 
     Raises:
         UnknownName: no such method, setting, data set or protocol.
@@ -73,11 +76,12 @@ def evaluate(
         FoldFailed: folds failed; the others are kept.
     """
     from microexpr import methods
-    from microexpr.evaluation import protocols, results, runner
+    from microexpr.evaluation import protocols, results, runner, selection, workers
     from microexpr.methods._settings import settings_of
 
-    if select not in SELECTIONS:
-        raise BadInput(f"select to be one of {', '.join(SELECTIONS)}", repr(select), "the last epoch is the honest one")
+    selections = selection.parse(select)
+    if engine not in workers.ENGINES:
+        raise BadInput(f"an engine: {', '.join(workers.ENGINES)}", repr(engine), "set --engine local")
     if seeds < 1:
         raise BadInput("at least 1 seed", str(seeds), "set --seeds to the number of runs")
     if jobs is not None and jobs < 1:
@@ -87,24 +91,29 @@ def evaluate(
         raise BadInput("seeds or the setting seed", f"seeds={seeds} and seed={asked['seed']}", "leave one of them out")
     unseeded = methods.create(method, **asked)  # a wrong name or setting is told before any data is read
     data = _data(dataset, root, part)
-    split = protocols.megc(protocol, folds)
-    finished = []
-    for seed in range(seeds if getattr(unseeded, "seeded", True) else 1):
-        seeded = methods.create(method, **{"seed": seed, **asked})
-        folder = runner.evaluate(
-            seeded,
-            data,
-            split,
-            name=method,
-            settings=settings_of(seeded),
-            runs=Path(runs),
-            select=select,
-            jobs=jobs or (1 if str(asked.get("device", "cpu")).startswith("cuda") else available_cores()),
-            command=command,
-            progress=progress,
-        )
-        finished.append(results.read_run(folder))
-    return finished
+    count = seeds if getattr(unseeded, "seeded", True) else 1
+    seeded = [methods.create(method, **{"seed": seed, **asked}) for seed in range(count)]
+    on_gpu = str(asked.get("device", "cpu")).startswith("cuda")
+    if stacked and engine != "local":
+        raise BadInput("stacked folds or an engine for single ones", f"both, engine={engine}", "leave one of them out")
+    if stacked is None:
+        stacked = on_gpu and engine == "local" and hasattr(unseeded, "fit_folds")
+    folders = runner.evaluate(
+        seeded,
+        data,
+        protocols.megc(protocol, folds),
+        name=method,
+        settings=[settings_of(one) for one in seeded],
+        runs=Path(runs),
+        select=selections,
+        jobs=jobs or (1 if on_gpu and not stacked else available_cores()),
+        engine=engine,
+        stacked=stacked,
+        command=command,
+        usual=settings_of(methods.create(method)),
+        progress=progress,
+    )
+    return [results.read_run(folder) for folder in folders]
 
 
 def available_cores() -> int:
@@ -163,7 +172,7 @@ def train(
         The weights file and the card (``.md`` beside it).
     """
     from microexpr import methods
-    from microexpr.evaluation import protocols, runner
+    from microexpr.evaluation import protocols, record, runner
     from microexpr.methods import card, weights
     from microexpr.motion.files import write_file
 
@@ -188,19 +197,19 @@ def train(
     fitted = unfitted.fit(x, labelled.labels, [clip.subject for clip in labelled.clips])
     if progress:
         progress("train", 1, 1)
-    record = {
+    about = {
         "dataset": data.name,
         "part": data.part,
         "rendered": data.rendered,
         "clips": len(labelled.clips),
         "subjects": len({clip.subject for clip in labelled.clips}),
         "counts": {name: int((labelled.labels == number).sum()) for number, name in enumerate(protocol.classes)},
-        "data": runner.data_digest(labelled.clips),
-        "versions": runner.versions(),
+        "data": record.data_digest(labelled.clips),
+        "versions": record.versions(),
     }
-    write_file(file, weights.to_bytes(fitted, method, protocol.classes, record))
+    write_file(file, weights.to_bytes(fitted, method, protocol.classes, about))
     beside = file.with_suffix(".md")
-    write_file(beside, card.text(method, fitted, record, file.name).encode())
+    write_file(beside, card.text(method, fitted, about, file.name).encode())
     return file, beside
 
 

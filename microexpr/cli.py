@@ -11,11 +11,11 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 import microexpr
-from microexpr import terminal
+from microexpr import cli_parser, terminal
 from microexpr.errors import FoldFailed, MicroexprError
 
 
@@ -37,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        kept = "; finished folds are kept, the same command goes on from there" if options.run is _evaluate else ""
+        kept = (
+            "; finished folds are kept, the same command goes on from there"
+            if options.run in (_evaluate, _experiment)
+            else ""
+        )
         terminal.note(f"stopped{kept}")
         return 1
     except Exception as error:
@@ -51,137 +55,22 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     terminal.note(f"warning: {message}")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A wrong call gets one line, like any other wrong input."""
-
-    def error(self, message: str) -> NoReturn:
-        terminal.note(f"{message}; see: {self.prog} --help")
-        sys.exit(2)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="microexpr",
-        description="Facial micro-expression recognition: train, evaluate and compare methods without leaks.",
-        epilog="example: microexpr demo. For research; no lie detection, no decision about a person.",
+    return cli_parser.build(
+        {
+            "demo": _demo,
+            "evaluate": _evaluate,
+            "experiment": _experiment,
+            "compare": _compare,
+            "report": _report,
+            "train": _train,
+            "flow": _flow,
+            "bench": _bench,
+            "synthesize": _synthesize,
+            "datasets": _datasets,
+            "methods": _methods,
+        }
     )
-    parser.add_argument("--version", action="version", version=f"microexpr {microexpr.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int | None], does: str, example: str
-    ) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=does, description=does, epilog=f"example: {example}")
-        added.add_argument("--debug", action="store_true", help="show a traceback where something goes wrong")
-        added.set_defaults(run=run)
-        return added
-
-    add = command(
-        "demo", _demo, "render clips, evaluate MJFN on them, write a report; needs no input", "microexpr demo"
-    )
-    add.add_argument("--out", default="microexpr-demo", metavar="DIR", help="output folder (default: %(default)s)")
-    add.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: one for each core)")
-
-    add = command(
-        "evaluate",
-        _evaluate,
-        "run or resume an evaluation and print its figures",
-        "microexpr evaluate mjfn,flow-linear megc2019-flow --root maps --part casme2 --epochs 100",
-    )
-    add.add_argument("method", help="a method, a comma list of methods, or 'all'")
-    add.add_argument("dataset", help="a data set")
-    _add_data(add)
-    add.add_argument(
-        "--protocol", default="loso", help="loso, leave-one-dataset-out or subject-k-fold (default: %(default)s)"
-    )
-    add.add_argument(
-        "--folds", type=int, default=10, metavar="N", help="folds of subject-k-fold (default: %(default)s)"
-    )
-    add.add_argument("--select", default="last", help="which epoch counts: last (default)")
-    add.add_argument("--seeds", type=int, default=1, metavar="N", help="runs with the seeds 0..N-1 (default: 1)")
-    _add_settings(add)
-    add.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: one for each core)")
-    add.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: %(default)s)")
-    add.add_argument("--json", action="store_true", help="print the figures as JSON")
-
-    add = command("compare", _compare, "a table over runs", "microexpr compare runs/*casme2* --against flow-linear")
-    add.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    add.add_argument("--against", metavar="METHOD", help="print each method's paired difference to this one")
-    add.add_argument("--json", action="store_true", help="print the table as JSON")
-
-    add = command(
-        "report", _report, "one self-contained HTML page about runs", "microexpr report runs/* --out report.html"
-    )
-    add.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    add.add_argument("--out", required=True, metavar="FILE.html", help="the page")
-
-    add = command(
-        "train",
-        _train,
-        "train on all clips; write weights and a card",
-        "microexpr train flow-linear megc2019-flow --root maps --out flow-linear.safetensors",
-    )
-    add.add_argument("method", help="a method")
-    add.add_argument("dataset", help="a data set")
-    _add_data(add)
-    _add_settings(add)
-    add.add_argument(
-        "--out", required=True, metavar="FILE.safetensors", help="the weights; a card is written beside them"
-    )
-
-    add = command("flow", _flow, "optical flow of two pictures", "microexpr flow onset.png apex.png --out flow.png")
-    add.add_argument("first", metavar="IMAGE_A", help="the earlier picture, e.g. the onset")
-    add.add_argument("second", metavar="IMAGE_B", help="the later picture of the same size, e.g. the apex")
-    add.add_argument("--mode", default="clg", help="clg (default: the most accurate on small motion), tvl1 or opencv")
-    add.add_argument("--preset", help="micro (default: motion up to two pixels) or general (several pixels)")
-    add.add_argument("--out", metavar="FILE", help="write .flo, .npy or .png (color picture)")
-    add.add_argument("--json", action="store_true", help="print the summary as JSON")
-
-    add = command(
-        "bench", _bench, "the measurements of benchmarks/; needs a source checkout", "microexpr bench flow --quick"
-    )
-    add.add_argument("what", choices=("flow", "loso"), help="which")
-    add.add_argument("options", nargs=argparse.REMAINDER, help="options of the script, e.g. --quick")
-
-    add = command(
-        "synthesize",
-        _synthesize,
-        "write a rendered data set: frames and truth; about 90 frames of 0.5 MB a clip",
-        "microexpr synthesize rendered --subjects 4",
-    )
-    add.add_argument("out", metavar="OUT", help="a new or empty folder")
-    add.add_argument("--subjects", type=int, default=6, metavar="N", help="(default: %(default)s)")
-    add.add_argument("--clips-per-subject", type=int, default=6, metavar="N", help="(default: %(default)s)")
-    add.add_argument("--fps", type=float, default=200.0, metavar="N", help="frames a second (default: %(default)g)")
-    add.add_argument(
-        "--peak", type=float, default=2.0, metavar="PX", help="largest motion in pixels (default: %(default)g)"
-    )
-    add.add_argument("--seed", type=int, default=0, metavar="N", help="(default: %(default)s)")
-
-    add = command("datasets", _datasets, "the data sets and how to get them", "microexpr datasets megc2019-flow")
-    add.add_argument("name", nargs="?", help="one data set in detail")
-    add.add_argument("--json", action="store_true", help="print as JSON")
-
-    add = command("methods", _methods, "the methods; one method's settings and layers", "microexpr methods mjfn")
-    add.add_argument("name", nargs="?", help="one method in detail")
-    add.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="show it with this setting")
-    add.add_argument("--json", action="store_true", help="print as JSON")
-    return parser
-
-
-def _add_data(add: argparse.ArgumentParser) -> None:
-    add.add_argument(
-        "--root", metavar="DIR", help="the data set's folder (default: $MICROEXPR_<DATASET>, then the config file)"
-    )
-    add.add_argument("--part", metavar="NAME", help="one member database of a composite set: smic, casme2 or samm")
-
-
-def _add_settings(add: argparse.ArgumentParser) -> None:
-    add.add_argument("--epochs", type=int, metavar="N", help="epochs, for methods that have them")
-    add.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a setting of the method; may be repeated"
-    )
-    add.add_argument("--device", metavar="NAME", help="cpu or cuda, for methods that have it")
 
 
 def _settings(options: argparse.Namespace) -> dict[str, str]:
@@ -209,6 +98,21 @@ def _settings_for(name: str, options: argparse.Namespace, alone: bool) -> dict[s
     return settings
 
 
+def _verbs_for(name: str, options: argparse.Namespace, alone: bool) -> dict[str, Any]:
+    """--select and --stacked for one of the named methods: of several, they go to those that have epochs."""
+    from microexpr import methods
+
+    kind = methods.kind_of(name)
+    wanted = {"select": options.select, "stacked": options.stacked}
+    if alone:
+        return wanted
+    if not hasattr(kind, "trace"):
+        wanted["select"] = "last"
+    if not hasattr(kind, "fit_folds"):
+        wanted["stacked"] = None
+    return wanted
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from microexpr import api, methods
     from microexpr.evaluation import tables
@@ -227,10 +131,11 @@ def _evaluate(options: argparse.Namespace) -> None:
                 data,
                 protocol=options.protocol,
                 folds=options.folds,
-                select=options.select,
                 seeds=options.seeds,
                 settings=settings[name],
+                **_verbs_for(name, options, alone=len(names) == 1),
                 jobs=options.jobs,
+                engine=options.engine,
                 runs=options.runs,
                 command=options.command_line,
                 progress=progress,
@@ -247,6 +152,69 @@ def _evaluate(options: argparse.Namespace) -> None:
     if not options.json:
         for run in gathered:
             console.print(f"run: {run.folder}", soft_wrap=True)
+
+
+def _experiment(options: argparse.Namespace) -> None:
+    from microexpr import experiments
+    from microexpr.errors import BadInput
+    from microexpr.evaluation import pictures, tables
+
+    if options.name is None:
+        described = experiments.describe()
+        if options.json:
+            terminal.print_json(described)
+            return
+        terminal.print_table(("name", "paper", "select", "what"), described)
+        terminal.console().print("\nmicroexpr experiment NAME DATASET: run or resume it")
+        return
+    shown = experiments.entry(options.name).pictures
+    if options.dataset is None:
+        raise BadInput(f"a data set after {options.name}", "none", "choose one: microexpr datasets")
+    with terminal.progress_bars() as progress:
+        made = experiments.run(
+            options.name,
+            options.dataset,
+            options.root,
+            part=options.part,
+            protocol=options.protocol,
+            folds=options.folds,
+            select=options.select,
+            seeds=options.seeds,
+            epochs=options.epochs,
+            settings=_settings(options),
+            device=options.device,
+            jobs=options.jobs,
+            engine=options.engine,
+            stacked=options.stacked,
+            runs=options.runs,
+            out=options.out,
+            command=options.command_line,
+            progress=progress,
+        )
+    for method, reason in made.skipped.items():
+        terminal.note(f"left out: {method}: expected {reason}")
+    if options.json:
+        terminal.print_json(
+            {
+                "experiment": made.name,
+                "skipped": dict(made.skipped),
+                "comparison": tables.compare_to_json(tables.compare_rows(made.runs)),
+                "runs": [tables.to_json(run) for run in made.runs],
+                "written": [str(file) for file in made.written],
+            }
+        )
+        return
+    console = terminal.console()
+    tables.print_compare(made.runs, console)
+    if shown == "confusion":
+        for title, rows in pictures.confusion_tables(made.runs).items():
+            console.print(f"\n{title}", style="bold")
+            terminal.print_table(list(rows[0]), rows)
+    console.print()
+    for run in made.runs:
+        console.print(f"run: {run.folder}", soft_wrap=True)
+    for file in made.written:
+        console.print(str(file), soft_wrap=True)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -63,3 +63,13 @@ class RunMismatch(MicroexprError):
 
 class FoldFailed(MicroexprError):
     """One or more folds of a run failed; the finished ones are kept."""
+
+
+class MissingExtra(MicroexprError):
+    """A command needs an optional dependency that is not installed."""
+
+    def __init__(self, extra: str, wanted_by: str) -> None:
+        super().__init__(
+            f"expected the optional dependency {extra!r} for {wanted_by}, got none; "
+            f"install it with: pip install 'microexpr[{extra}]'"
+        )

@@ -147,9 +147,17 @@ class Method(TypingProtocol):
     ``_``. `represent` sees one clip and the settings, so nothing of a test fold can leak through it; `fit` is given
     training rows only, with their subjects, so that whatever it holds back it holds back by subject.
 
-    Optional: ``seeded = False`` on a class whose seed changes nothing, so that several seeds are one run; ``weights()``
-    and ``load_weights(arrays)``, the fitted state as named arrays, which `api.train` needs; ``layers()``, the rows that
-    ``microexpr methods NAME`` prints.
+    Optional, used where a method has them:
+
+    - ``seeded = False`` on a class whose seed changes nothing, so that several seeds are one run;
+    - ``trace(x, y, subjects, watch)``, for a method with a field ``epochs``: fits like `fit` and returns the class
+      probabilities of the rows ``watch`` after every epoch, "epoch clip class". The last epoch is what `fit` and
+      `predict_proba` give, watching changes nothing, and the first epochs do not depend on how many follow: a method
+      whose schedule depends on ``epochs`` has no trace;
+    - ``fit_folds(x, y, train_sets, watch_sets, seeds)``: trains many folds together and yields (number of the fold,
+      trace of its watched rows) as they end;
+    - ``weights()`` and ``load_weights(arrays)``: the fitted state as named arrays, which `api.train` needs;
+    - ``layers()``: the rows that ``microexpr methods NAME`` prints.
     """
 
     needs: ClassVar[frozenset[str]]

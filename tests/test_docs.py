@@ -90,15 +90,15 @@ def test_add_a_method_runs(nearest_mean, tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("synthetic--nearest-mean--loso--")
     method = methods.create(nearest_mean)
-    place = runner.evaluate(
-        method,
+    places = runner.evaluate(
+        [method],
         Dataset("replica", tuple(flow_clips(4, 3))),
         protocols.megc(),
         name=nearest_mean,
-        settings=dataclasses.asdict(method),
+        settings=[dataclasses.asdict(method)],
         runs=tmp_path / "replica",
     )
-    (run,) = api.read_runs([place])
+    (run,) = api.read_runs(places)
     assert (run.predicted == run.truth).all()  # the classes of these clips are easily told apart
 
 

@@ -1,34 +1,169 @@
-"""The figures that README.md and docs/ show are those in results/, and results/ is complete and sane."""
+"""The figures that the pages show are those in results/, and results/ is complete and sane."""
 
 import csv
-import importlib.util
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from microexpr import methods
+from microexpr import experiments, methods
+from microexpr.evaluation import results
+from microexpr.evaluation.svg import escape
 
 ROOT = Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("collect", ROOT / "benchmarks" / "collect.py")
-collect = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(collect)
+sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
+
+import collect  # noqa: E402
+import page_tables  # noqa: E402
+
+PAGES = page_tables.pages()
+# the results of the other scripts, e.g. those of benchmarks/flow.py, have columns of their own
+OTHER = tuple(f"{file.stem}-" for file in (ROOT / "benchmarks").glob("*.py"))
+FILES = [file for file in sorted((ROOT / "results").glob("*.csv")) if not file.name.startswith(OTHER)]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/flow.md"])
+def shown_on(page):
+    """What the generated parts of a page are of."""
+    return re.findall("<!-- figures: (.+?) -->", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_tables_are_current(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert "<!-- figures: " in text
-    assert collect.renewed(text) == text, "run: python benchmarks/collect.py --tables"
+    text = page.read_text(encoding="utf-8")
+    assert page_tables.renewed(text) == text, "run: python benchmarks/collect.py --tables"
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "results").glob("megc2019-flow*.csv")), ids=lambda file: file.name)
+def test_every_results_file_is_shown_and_every_experiment_page_has_figures():
+    assert {"README.md", "results.md", "flow.md", "index.md", "table3.md"} <= {page.name for page in PAGES}
+    shown = {part.split()[0] for page in PAGES for part in shown_on(page)}
+    for file in FILES:
+        assert file.stem in shown, file.name
+        page = ROOT / "docs" / "experiments" / f"{page_tables.experiment_of(file.stem)}.md"
+        assert file.stem in {part.split()[0] for part in shown_on(page)}, page.name
+    for page in (ROOT / "docs" / "experiments").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert page.stem == "index" or page.stem in experiments.EXPERIMENTS
+        generated = re.findall("<!-- figures: .+? -->\n(.*?)<!-- end of figures -->", text, re.DOTALL)
+        assert any(part.strip() for part in generated), f"{page.name} shows nothing that was measured"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_measured_row_says_what_it_is(file):
     with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert rows
     for row in rows:
         assert row["method"] in methods.names()
-        assert row["command"].startswith("microexpr evaluate ")
+        assert row["select"] in page_tables.SELECT
+        assert re.match("microexpr (evaluate|experiment) ", row["command"])
         assert "torch" in row["versions"]
         for figure in ("uf1", "uar"):
             assert 0 <= float(row[f"{figure}_low"]) <= float(row[figure]) <= float(row[f"{figure}_high"]) <= 100
+
+
+def test_names_of_results_files_begin_with_their_experiment():
+    assert page_tables.experiment_of("fusion-ablation-amd-epyc-2-cores") == "fusion-ablation"
+    with pytest.raises(SystemExit, match="table3"):
+        page_tables.experiment_of("megc2019-flow")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Run folders of a leak experiment and of the ablations on a few clips."""
+    from microexpr.types import Dataset
+    from tests.clips import flow_clips
+
+    folder = tmp_path_factory.mktemp("measured")
+    data = Dataset("megc2019-flow", tuple(flow_clips(2, 3, "casme2") + flow_clips(2, 3, "samm")))
+    asked = {"protocol": "subject-k-fold", "folds": 2, "epochs": 1, "jobs": 1, "runs": folder}
+    command = "microexpr experiment NAME megc2019-flow --out out --epochs 1 --runs runs"
+    return {
+        name: [run.folder for run in experiments.run(name, data, command=command, **asked).runs]
+        for name in ("leak", "jfm-ablation")
+    }
+
+
+def collected(monkeypatch, folder, *arguments):
+    """What the script writes, with the pages and results of `folder` in place of the repository's."""
+    monkeypatch.setattr(page_tables, "ROOT", folder)
+    monkeypatch.setattr(sys, "argv", ["collect.py", *map(str, arguments)])
+    collect.main()
+
+
+def lines_of(table):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_leak_runs_become_a_table_and_pictures(measured, tmp_path, monkeypatch):
+    out, images = tmp_path / "results" / "leak-here.csv", tmp_path / "docs" / "images"
+    page = tmp_path / "docs" / "experiments" / "leak.md"
+    for folder in (out.parent, page.parent):
+        folder.mkdir(parents=True)
+    (tmp_path / "README.md").write_text("<!-- figures: leak-here all -->\n<!-- end of figures -->\n")
+    page.write_text("<!-- figures: pictures leak -->\n<!-- end of figures -->\nafter\n")
+    collected(monkeypatch, tmp_path, *measured["leak"], "--out", out, "--pictures", images, "--tables")
+    with out.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3 * 3 * 3  # methods, selections, both databases and each
+    assert {row["command"] for row in rows} == {"microexpr experiment NAME megc2019-flow --epochs 1"}
+    head, _, *lines = lines_of((tmp_path / "README.md").read_text().split("-->\n")[1].split("\n<!--")[0])
+    assert head[3:6] == ["last", "inner", "oracle LEAKS"]
+    assert [line[1] for line in lines] == [
+        f"`{method}` (subject-k-fold)" for method in ("mjfn", "ststnet", "off-apexnet")
+    ]
+    assert {line[2] for line in lines} == {"1"}  # epochs
+    assert lines[0][-1] == "83.38"
+    oracle = next(row for row in rows if (row["method"], row["select"], row["database"]) == ("mjfn", "oracle", "all"))
+    assert lines[0][5].startswith(f"{float(oracle['uf1']):.1f} [")
+    assert page.read_text().count("](../images/leak-") == 3
+    assert page.read_text().endswith("<!-- end of figures -->\nafter\n")
+    assert (images / "leak-ststnet.svg").read_text().startswith("<svg")
+    before = out.read_bytes()
+    collected(monkeypatch, tmp_path, *measured["leak"], "--out", out)
+    assert out.read_bytes() == before  # renewed, not added
+
+
+def test_a_row_that_leaks_says_so_in_any_table(measured, tmp_path, monkeypatch):
+    out = tmp_path / "results" / "table3-here.csv"
+    out.parent.mkdir()
+    collected(monkeypatch, tmp_path, *measured["leak"], "--out", out)
+    lines = lines_of(page_tables.table("table3-here", ["all"]))[2:]
+    assert len(lines) == 9
+    by_select = [results.read_run(folder).info["select"] for folder in measured["leak"]]
+    assert sum("LEAKS" in line[1] for line in lines) == by_select.count("oracle") == 3
+    assert sum(", inner" in line[1] for line in lines) == 3
+
+
+def test_ablation_rows_stand_in_the_order_of_the_paper(measured, tmp_path, monkeypatch):
+    out = tmp_path / "results" / "jfm-ablation-here.csv"
+    out.parent.mkdir()
+    collected(monkeypatch, tmp_path, *reversed(measured["jfm-ablation"]), "--out", out)
+    lines = lines_of(page_tables.table("jfm-ablation-here", ["all"]))[2:]
+    assert [line[1] for line in lines] == ["no module", "1 module", "2 modules", "3 modules", "4 modules"]
+    # the published figure of MJFN is that of its own number of modules
+    assert [line[-1] for line in lines] == ["80.71 / 77.02", "-", "-", "83.38 / 80.56", "-"]
+
+
+def test_runs_of_other_experiments_are_refused(measured, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match="no variant of the experiment fusion-ablation"):
+        collected(monkeypatch, tmp_path, *measured["leak"], "--out", tmp_path / "fusion-ablation-here.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_are_drawn_from_run_folders_alone(measured, tmp_path, monkeypatch):
+    last = [folder for folder in measured["leak"] if results.read_info(folder)["select"] == "last"]
+    collected(monkeypatch, tmp_path, *last, "--experiment", "confusion", "--pictures", tmp_path)
+    names = {f"confusion-{method}.svg" for method in ("mjfn", "ststnet", "off-apexnet")}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    for wrong in ([*last], [*last, "--pictures", tmp_path], ["--out", tmp_path / "table3-x.csv"]):
+        with pytest.raises(SystemExit):
+            collected(monkeypatch, tmp_path, *wrong)
+
+
+def test_pictures_on_the_pages_are_whole():
+    for file in (ROOT / "docs" / "images").glob("*.svg"):
+        text = file.read_text(encoding="utf-8")
+        assert text.startswith("<svg"), file.name
+        assert text.rstrip().endswith("</svg>"), file.name
+        assert not file.name.startswith("leak-") or escape("LEAKS: the epoch was chosen") in text

@@ -75,6 +75,29 @@ def test_probabilities_sum_to_one(name):
 
 
 @names
+def test_representation_does_not_depend_on_the_seed(name):
+    """One array serves all seeds of a run."""
+    for clip in CLIPS[:3]:
+        np.testing.assert_array_equal(quick(name, seed=0).represent(clip), quick(name, seed=5).represent(clip))
+
+
+@names
+def test_a_trace_is_the_fit_watched(name):
+    """The last epoch is what fit gives, watching changes nothing, and the first epochs do not know how many follow."""
+    method = quick(name, epochs=3, seed=1)
+    if not hasattr(method, "trace"):
+        return  # no epochs to choose from
+    x = represented(method)
+    traced = method.trace(x[:9], LABELS[:9], SUBJECTS[:9], x[9:])
+    assert traced.shape == (3, 3, 3)
+    np.testing.assert_array_equal(traced[-1], method.predict_proba(x[9:]))
+    for epochs in (1, 3):
+        fitted = quick(name, epochs=epochs, seed=1).fit(x[:9], LABELS[:9], SUBJECTS[:9])
+        np.testing.assert_array_equal(traced[epochs - 1], fitted.predict_proba(x[9:]))
+    assert np.abs(traced[0] - traced[-1]).max() > 0
+
+
+@names
 def test_same_seed_same_answer(name):
     x = represented(quick(name))
     one, two = (quick(name, seed=3).fit(x, LABELS, SUBJECTS).predict_proba(x) for _ in range(2))
@@ -105,7 +128,7 @@ def test_one_class_only_is_survived(name):
     method = quick(name)
     x = represented(method)
     predicted = method.fit(x, np.ones_like(LABELS), SUBJECTS).predict_proba(x).argmax(1)
-    if name not in ("mjfn", "mjfn-avg", "mjfn-bbn"):  # two epochs of a network promise nothing
+    if not hasattr(method, "network"):  # two epochs of a network promise nothing
         assert (predicted == 1).all()
 
 

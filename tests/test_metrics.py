@@ -220,3 +220,46 @@ def test_ten_thousand_resamples_are_quick() -> None:
     start = time.perf_counter()
     metrics.bootstrap(truth, predicted, subjects, CLASSES)
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_seeds_hardly_cost_time(seeds: int) -> None:
+    truth, predicted, subjects = people(68)
+    start = time.perf_counter()
+    metrics.bootstrap(truth, np.stack([predicted] * seeds), subjects, CLASSES)
+    metrics.paired_difference(truth, np.stack([predicted] * seeds), truth, subjects, CLASSES)
+    assert time.perf_counter() - start < 2
+
+
+def test_epoch_curve_is_uf1_epoch_by_epoch() -> None:
+    generator = np.random.default_rng(0)
+    truth, _ = clips(STSTNET)
+    trace = generator.dirichlet([1, 1, 1], (20, 442))
+    trace[:, np.arange(442), truth] += np.linspace(0, 1, 20)[:, None]
+    curve = metrics.epoch_curve(truth, trace, CLASSES)
+    slow = [f1_score(truth, epoch.argmax(axis=1), average="macro") for epoch in trace]
+    assert curve == pytest.approx(slow)
+    assert curve[-1] == 1
+    assert curve[0] < 0.5
+
+
+def test_epoch_curve_of_800_epochs_is_quick() -> None:
+    truth, predicted = clips(STSTNET)
+    trace = np.broadcast_to(np.eye(3, dtype=np.float32)[predicted], (800, 442, 3))
+    start = time.perf_counter()
+    curve = metrics.epoch_curve(truth, trace, CLASSES)
+    assert time.perf_counter() - start < 0.5
+    assert curve == pytest.approx(np.full(800, 0.72095), abs=5e-6)
+
+
+def test_epoch_curve_keeps_the_conventions() -> None:
+    truth, trace = np.array([0, 0, 1]), np.eye(3)[None, [0, 2, 1]]
+    with pytest.raises(BadInput, match="no clip of surprise"):
+        metrics.epoch_curve(truth, trace, CLASSES)
+    assert metrics.epoch_curve(truth, trace, CLASSES, absent="skip") == pytest.approx([(2 / 3 + 1) / 2])
+    with pytest.raises(BadInput, match="2 classes"):
+        metrics.epoch_curve(truth, trace, CLASSES[:2])
+    with pytest.raises(BadInput, match="at least one epoch"):
+        metrics.epoch_curve(truth, trace[:0], CLASSES)
+    with pytest.raises(BadInput, match="NaN"):
+        metrics.epoch_curve(truth, trace * np.nan, CLASSES)

@@ -148,6 +148,39 @@ def scores(
     )
 
 
+def epoch_curve(
+    truth: Int[np.ndarray, " clip"],
+    trace: Float[np.ndarray, "epoch clip class"],
+    classes: Sequence[str],
+    absent: Absent = "error",
+) -> Float[np.ndarray, " epoch"]:
+    """UF1 of the pooled predictions after every epoch, the same epoch in all folds.
+
+    Its last value is the honest one, if the number of epochs was set beforehand; its maximum is chosen on the test
+    clips. A best epoch per fold leaks more than that maximum does.
+
+    Args:
+        truth: class numbers.
+        trace: probabilities of every clip after every epoch; of equal top classes the first counts.
+        classes: names in the order of the numbers.
+        absent: as in `unweighted_f1`.
+    """
+    epochs, size = len(trace), len(classes)
+    if trace.shape[1:] != (len(truth), size):
+        shape = f"{trace.shape[1]} clips and {trace.shape[2]} classes"
+        raise BadInput(f"a trace of {len(truth)} clips and {size} classes", shape, "read truth and trace of one run")
+    predicted = trace.argmax(axis=-1)
+    if epochs == 0:
+        raise BadInput("a trace of at least one epoch", "none", "evaluate with at least one epoch")
+    if not np.isfinite(trace).all():
+        raise BadInput("a trace of probabilities", "NaN or infinity", "evaluate again: the run's traces are damaged")
+    _check(truth, predicted[0], classes)
+    cell = (np.arange(epochs)[:, None] * size + truth) * size + predicted
+    matrices = np.bincount(cell.ravel(), minlength=epochs * size * size).reshape(epochs, size, size)
+    _check_matrix(matrices[0], absent, classes)  # the truth, and so the row sums, are those of every epoch
+    return _uf1(matrices)
+
+
 def majority(truth: Int[np.ndarray, " clip"], classes: Sequence[str]) -> tuple[str, Scores]:
     """The floor: the most frequent class (the first of equals) and the scores of always answering it."""
     _check(truth, truth, classes)

@@ -16,22 +16,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microexpr.errors import BadInput
-from microexpr.evaluation.metrics import Scores, majority
-from microexpr.evaluation.results import write_text
+from microexpr.evaluation import results
+from microexpr.evaluation.charts import Curve, Estimate, Mark, epoch_curves, intervals, reliability_diagram
+from microexpr.evaluation.comparable import by_settings, identity
+from microexpr.evaluation.metrics import Scores, epoch_curve, majority, scores
 from microexpr.evaluation.rows import (
+    LEAKS,
     NAMES,
     RENDERED,
-    SELECT,
     CompareRow,
     Row,
     as_printed,
-    by_settings,
+    calibration_line,
     compare_rows,
     data_name,
     grouped,
     notes,
     percent,
     run_rows,
+    selection_line,
     shared_warnings,
     warnings,
 )
@@ -59,7 +62,7 @@ def write_report(runs: Sequence[Run], out: Path, plates: Sequence[tuple[str, byt
     Raises:
         BadInput: no runs, runs without a finished fold, rendered beside real data, no PNG, or `out` can't be written.
     """
-    write_text(out, render(runs, plates))
+    results.write_text(out, render(runs, plates))
     return out
 
 
@@ -71,7 +74,7 @@ def render(runs: Sequence[Run], plates: Sequence[tuple[str, bytes]] = ()) -> str
     anchors = {run.folder: f"run-{number}" for number, run in enumerate(runs, 1)}
     context = {
         "tables": [_comparison(group, anchors) for group in _same_clips(runs)],
-        "runs": [_run(run, anchors[run.folder]) for run in runs],
+        "runs": [_run(run, anchors[run.folder], runs) for run in runs],
         "heading": " and ".join(dict.fromkeys(data_name(run) for run in runs)),
         "rendered": any(run.info["rendered"] for run in runs),
         "plates": [_plate(caption, picture) for caption, picture in plates],
@@ -110,14 +113,12 @@ def _comparison(group: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, 
         # the banner on top says already that the data are rendered
         "warnings": [line for line in shared_warnings(group) if line != RENDERED],
         "summary": _summary(group, rows),
+        "chart": intervals([_estimate(row) for row in rows], (f"always {name}", floor.uf1)),
         "rows": [
-            {
-                "row": row,
-                "seeds": sorted((run.info["seed"], anchors[run.folder]) for run in same),
-                "forest": _forest(row, floor),
-            }
+            {"row": row, "seeds": sorted((run.info["seed"], anchors[run.folder]) for run in same)}
             for row, same in zip(rows, by_settings(group), strict=True)
         ],
+        "classes": first.info["classes"],
         "floor_name": name,
         "floor": floor,
         "notes": [f"{', '.join(methods)}: {note}." for note, methods in grouped(about).items()],
@@ -137,13 +138,7 @@ def _summary(group: Sequence[Run], rows: Sequence[CompareRow]) -> list[str]:
         f"{who} judged {len(first.clips)} clips of {people} {'person' if people == 1 else 'people'}, each as {named}."
     )
     if len(rows) > 1:
-        low, high = min(rows, key=lambda row: row.uf1), max(rows, key=lambda row: row.uf1)
-        found = (
-            f"UF1 runs from {percent(low.uf1)} ({low.method}) to {percent(high.uf1)} ({high.method}); "
-            f"always answering {name} gives {percent(floor.uf1)}. "
-            "Where intervals overlap widely, the order may be chance."
-        )
-        return [done, *filter(None, protocols), found]
+        return [done, *filter(None, protocols), _summary_of_several(rows, name, floor)]
     row = rows[0]
     bounds = row.interval.uf1
     sure = f" (95 % interval {percent(bounds[0])} to {percent(bounds[1])})" if bounds else " (one subject: no interval)"
@@ -153,26 +148,68 @@ def _summary(group: Sequence[Run], rows: Sequence[CompareRow]) -> list[str]:
         f"{percent(floor.accuracy)} %. UF1, which counts every class alike, is {percent(row.uf1)}{sure}; "
         f"always answering {name} gives {percent(floor.uf1)}."
     )
-    return [done, *filter(None, protocols), found]
+    return [done, *filter(None, protocols), found, *([LEAKS] if row.leaks else [])]
 
 
-def _forest(row: CompareRow, floor: Scores) -> dict[str, float | None]:
-    """Where the marks of the little UF1 plot stand, in percent of its width."""
-    low, high = row.interval.uf1 or (row.uf1, row.uf1)
-    mark = row.published.uf1 if row.published else None
-    return {"low": 100 * low, "high": 100 * high, "point": 100 * row.uf1, "floor": 100 * floor.uf1, "published": mark}
+def _summary_of_several(rows: Sequence[CompareRow], name: str, floor: Scores) -> str:
+    """The span of the honest rows; a figure that leaks is never the best one."""
+    counted = [row for row in rows if not row.leaks] or rows
+    low, high = min(counted, key=lambda row: row.uf1), max(counted, key=lambda row: row.uf1)
+    ends = [f"{percent(row.uf1)} ({row.experiment.name})" for row in (low, high)]
+    said = [f"UF1 is {ends[0]}" if low is high else f"UF1 runs from {ends[0]} to {ends[1]}"]
+    said[0] += f"; always answering {name} gives {percent(floor.uf1)}."
+    if low is not high:
+        said.append("Where intervals overlap widely, the order may be chance.")
+    if any(row.leaks for row in rows):
+        said.append(
+            "Rows marked LEAKS are not counted here:" if len(counted) < len(rows) else "All rows are marked LEAKS:"
+        )
+        said.append("their epoch was chosen on the very subjects it is tested on, so their figures are too high.")
+    return " ".join(said)
 
 
-def _run(run: Run, anchor: str) -> dict[str, Any]:
-    """One run's section."""
+def _estimate(row: CompareRow) -> Estimate:
+    return Estimate(
+        name=row.method,
+        value=row.uf1,
+        interval=row.interval.uf1,
+        published=row.published.uf1 / 100 if row.published else None,
+        detail=", ".join(row.settings),
+        leaks=row.leaks,
+    )
+
+
+def _curve(run: Run, runs: Sequence[Run]) -> str | None:
+    """UF1 after every epoch of an oracle run that kept its traces, with the figures of the selections on the page."""
+    if run.info["select"] != "oracle" or (trace := results.read_trace(run)) is None:
+        return None
+    info, classes = run.info, run.info["classes"]
+    values = epoch_curve(run.truth, trace, classes, absent="skip")
+    marks = [Mark("best test epoch", scores(run.truth, run.predicted, classes, absent="skip").uf1, leaks=True)]
+    asked = identity(run) | {"select": "inner"}
+    for other in runs:
+        same = identity(other) == asked and other.info["seed"] == info["seed"] and set(other.clips) == set(run.clips)
+        if same and other.info["data"] == info["data"]:
+            inner = scores(other.truth, other.predicted, classes, absent="skip").uf1
+            marks.append(Mark("chosen on training subjects", inner))
+    return epoch_curves([Curve(info["method"], values)], marks, f"UF1 of {info['method']} after every epoch")
+
+
+def _run(run: Run, anchor: str, runs: Sequence[Run]) -> dict[str, Any]:
+    """One run's section; `runs` are all on the page."""
     info, rows = run.info, run_rows(run)
+    leaks = info["select"] == "oracle"
     return {
         "anchor": anchor,
         "info": info,
+        "leaks": leaks,
+        "reliability": reliability_diagram(rows[0].reliability, f"Reliability of {info['method']}", leaks),
+        "calibration": calibration_line(rows[0].reliability),
+        "curve": _curve(run, runs),
         "heading": f"{info['method']} on {data_name(run)}",
         "facts": [
             f"protocol {info['protocol']}",
-            SELECT[info["select"]],
+            selection_line(run),
             f"seed {info['seed']}",
             f"{len(run.finished)} of {len(run.folds)} folds",
         ],

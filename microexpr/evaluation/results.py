@@ -6,10 +6,15 @@ what has a file is done, what has none is not.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
+import time
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +29,8 @@ from microexpr.motion.files import replace_file
 REQUIRED = {"asked", "dataset", "part", "rendered", "method", "settings", "protocol", "classes", "select", "seed"} | {
     *("data", "folds", "versions", "machine", "command"),
 }
-FORMAT = 1  # of the run folder; a change of run.json or of the fold files raises it
+LEFTOVER = 3600  # seconds after which a temporary file is nobody's
+FORMAT = 2  # of the run folder; a change of run.json or of the fold files raises it
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Run:
         folds, finished: names of all folds, and of those that have a file.
         clips, databases, subjects: of every predicted clip.
         truth, predicted: class numbers "clip".
+        epochs: of every clip, the epoch whose weights answered; None for a method without epochs.
         probabilities: "clip class".
     """
 
@@ -50,6 +57,7 @@ class Run:
     truth: Int[np.ndarray, " clip"]
     predicted: Int[np.ndarray, " clip"]
     probabilities: Float[np.ndarray, "clip class"]
+    epochs: tuple[int | None, ...]
 
 
 def canonical(value: Any) -> str:
@@ -63,6 +71,11 @@ def digest(value: Any) -> str:
 
 
 def write_text(file: Path, text: str) -> None:
+    """`write_bytes` of text in UTF-8."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
     """Writes by rename: the file is there whole or not at all.
 
     Raises:
@@ -70,10 +83,23 @@ def write_text(file: Path, text: str) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, text.encode())
+        replace_file(file, content)
     except OSError as error:
-        advice = "choose another output folder"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make space and give the same command again" if full else "choose another output folder"
         raise BadInput("a place that can be written", f"{file}: {error.strerror or error}", advice) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files of killed writers from a run folder.
+
+    Only those an hour old: a younger one may belong to a process at work here or on another machine, and a write takes
+    far less.
+    """
+    for file in (*folder.glob(".*.tmp"), *folder.glob("folds/.*.tmp"), *folder.glob("traces/.*.tmp")):
+        with contextlib.suppress(OSError):  # its writer was faster, or the folder can't be written: told when it is
+            if time.time() - file.stat().st_mtime > LEFTOVER:
+                file.unlink()
 
 
 def fold_file(folder: Path, fold: str) -> Path:
@@ -83,7 +109,7 @@ def fold_file(folder: Path, fold: str) -> Path:
 
 def columns(classes: Sequence[str]) -> list[str]:
     """Header of a fold file."""
-    return ["clip", "dataset", "subject", "truth", "predicted", *(f"probability_{name}" for name in classes)]
+    return ["clip", "dataset", "subject", "truth", "predicted", "epoch", *(f"probability_{name}" for name in classes)]
 
 
 def write_fold(folder: Path, fold: str, classes: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -93,6 +119,45 @@ def write_fold(folder: Path, fold: str, classes: Sequence[str], rows: Iterable[M
     writer.writeheader()
     writer.writerows(rows)
     write_text(fold_file(folder, fold), stream.getvalue())
+
+
+def trace_file(folder: Path, fold: str) -> Path:
+    """Where the probabilities of a fold after every epoch lie, in the folder of an oracle run."""
+    return folder / "traces" / (fold.replace("/", "-") + ".npz")
+
+
+def write_trace(folder: Path, fold: str, trace: Float[np.ndarray, "epoch clip class"]) -> None:
+    """Writes the probabilities of a fold's clips after every epoch."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, probabilities=trace.astype(np.float32))
+    write_bytes(trace_file(folder, fold), stream.getvalue())
+
+
+def read_trace(run: Run) -> Float[np.ndarray, "epoch clip class"] | None:
+    """Probabilities of every clip of the finished folds after every epoch, in the order of ``run.clips``.
+
+    None where the run kept no traces.
+
+    Raises:
+        BadInput: a trace is damaged, or that of a finished fold is missing.
+    """
+    if not (run.folder / "traces").is_dir():
+        return None
+    traces = []
+    for fold in run.finished:
+        file = trace_file(run.folder, fold)
+        try:
+            with file.open("rb") as stream, np.load(stream) as stored:
+                trace = stored["probabilities"]
+            if trace.shape[1:] != (len(run.info["folds"][fold]), len(run.info["classes"])):
+                raise ValueError("another shape")
+            traces.append(trace)
+        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            advice = f"delete {fold_file(run.folder, fold)} and evaluate again"
+            raise BadInput(f"the trace of fold {fold}", f"a damaged or missing file {file}", advice) from error
+    if len({len(trace) for trace in traces}) > 1:
+        raise BadInput("traces of equally many epochs", "different ones", f"delete {run.folder} and evaluate again")
+    return np.concatenate(traces, axis=1) if traces else None
 
 
 def read_fold(folder: Path, fold: str, classes: Sequence[str], clips: Sequence[str]) -> list[dict[str, str]] | None:
@@ -127,6 +192,7 @@ def _is_sound(row: Mapping[str, str], classes: Sequence[str]) -> bool:
     given = [float(row[f"probability_{name}"]) for name in classes]
     known = row["truth"] in classes and row["predicted"] in classes and bool(row["dataset"] and row["subject"])
     best = max(given)
+    known = known and (row["epoch"] == "" or int(row["epoch"]) > 0)
     return known and bool(np.isfinite(given).all()) and given[classes.index(row["predicted"])] >= best - 1e-6
 
 
@@ -186,4 +252,5 @@ def read_run(folder: Path) -> Run:
         probabilities=np.array(
             [[float(row[f"probability_{name}"]) for name in classes] for row in rows], dtype=np.float64
         ).reshape(len(rows), len(classes)),
+        epochs=tuple(int(row["epoch"]) if row["epoch"] else None for row in rows),
     )

@@ -6,23 +6,32 @@ percent, as printed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
-from microexpr.errors import BadInput, UnknownName
+from microexpr.errors import BadInput
+from microexpr.evaluation.calibration import Reliability, reliability
+from microexpr.evaluation.comparable import by_clip, by_settings, check_comparable, differing, reference
 from microexpr.evaluation.metrics import Difference, Interval, Scores, bootstrap, majority, paired_difference, scores
 from microexpr.evaluation.published import PublishedRow, published
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from microexpr.evaluation.results import Run
 
 RENDERED = "Rendered data: these figures are no evidence of accuracy on real faces."
+LEAKS = (
+    "LEAKS: the epoch was chosen on the very subjects it is tested on, so these figures are too high; "
+    "use them only beside literature that does the same."
+)
 NAMES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
+# Settings that leave a method what was published; the epochs stand beside the figure where they differ.
+STILL_THE_SAME = {"device", "epochs", "precision", "seed", "threads"}
 SELECT = {
     "last": "last epoch",
     "inner": "epoch chosen on held-back training subjects",
@@ -39,6 +48,7 @@ class Row:
         clips, subjects: how many.
         scores, interval: of the pooled predictions. A class that no clip of the row has is left out of the means and
             named in ``scores.absent``; every output says so.
+        reliability: of the probabilities.
         published: the paper's figure for the same clips, if it has one.
     """
 
@@ -47,36 +57,79 @@ class Row:
     subjects: int
     scores: Scores
     interval: Interval
+    reliability: Reliability
     published: PublishedRow | None
 
 
 @dataclass(frozen=True)
-class CompareRow:
-    """The runs of one method with the same settings: one seed or several.
+class Experiment:
+    """What the runs of a row have in common.
 
     Attributes:
         method: registered name.
-        settings: what tells this row from the others of its method, e.g. ``("epochs=40",)``; empty if nothing does.
-        seeds: one per run.
-        uf1, uar, accuracy: mean over the seeds.
-        spread: standard deviation of (UF1, UAR, accuracy) over the seeds (n - 1), or None for one seed.
-        interval: over resampled subjects, of the mean over the seeds.
-        published: the paper's figure.
-        difference: UF1 minus that of the method compared against, or None.
-        leaks: whether the epoch was chosen on the test subjects.
+        settings: what tells this from the others of its method, e.g. ``("epochs=40",)``; empty if nothing does.
+        select: how the epoch was chosen.
     """
 
     method: str
     settings: tuple[str, ...]
+    select: str
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the epoch was chosen on the test subjects."""
+        return self.select == "oracle"
+
+    @property
+    def name(self) -> str:
+        """The method as it is shown: never without the word LEAKS where it leaks."""
+        return f"{self.method} LEAKS" if self.leaks else self.method
+
+
+@dataclass(frozen=True)
+class CompareRow:
+    """The runs of one experiment: one seed or several.
+
+    Attributes:
+        experiment: method, settings, selection.
+        seeds: one per run.
+        uf1, uar, accuracy: mean over the seeds.
+        recall: class -> mean over the seeds; NaN for a class that no clip has.
+        spread: standard deviation of (UF1, UAR, accuracy) over the seeds (n - 1), or None for one seed.
+        interval: over resampled subjects, of the mean over the seeds.
+        published: the paper's figure.
+        difference: UF1 minus that of the method compared against, or None.
+        against: what the difference is taken from, or None.
+        warnings: what a reader must know before any figure, in sentences.
+    """
+
+    experiment: Experiment
     seeds: tuple[int, ...]
     uf1: float
     uar: float
     accuracy: float
+    recall: dict[str, float]
     spread: tuple[float, float, float] | None
     interval: Interval
     published: PublishedRow | None
     difference: Difference | None
-    leaks: bool
+    against: Experiment | None
+    warnings: tuple[str, ...]
+
+    @property
+    def method(self) -> str:
+        """Registered name."""
+        return self.experiment.method
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What tells this row from the others of its method."""
+        return self.experiment.settings
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the epoch was chosen on the test subjects."""
+        return self.experiment.leaks
 
 
 def run_rows(run: Run) -> list[Row]:
@@ -99,13 +152,14 @@ def _row(run: Run, database: str | None) -> Row:
         subjects=len(set(subjects)),
         scores=scores(truth, predicted, classes, absent="skip"),
         interval=bootstrap(truth, predicted, subjects, classes),
+        reliability=reliability(truth, run.probabilities[keep]),
         published=_published(run, database),
     )
 
 
 def _published(run: Run, database: str | None = None) -> PublishedRow | None:
-    if run.info["rendered"]:
-        return None
+    if run.info["rendered"] or set(run.info.get("changed", ())) - STILL_THE_SAME:
+        return None  # another network or training than the published one
     return published(run.info["method"], run.info["dataset"], database or run.info["part"])
 
 
@@ -115,10 +169,7 @@ def warnings(run: Run) -> list[str]:
     if run.info["rendered"]:
         found.append(RENDERED)
     if run.info["select"] == "oracle":
-        found.append(
-            "LEAKS: the epoch was chosen on the very subjects it is tested on, so these figures are too high; "
-            "use them only beside literature that does the same."
-        )
+        found.append(LEAKS)
     if len(run.finished) < len(run.folds):
         found.append(
             f"Unfinished: {len(run.finished)} of {len(run.folds)} folds; these figures are of the finished folds only "
@@ -130,16 +181,26 @@ def warnings(run: Run) -> list[str]:
 
 
 def shared_warnings(runs: Sequence[Run]) -> list[str]:
-    """The warnings of several runs, each said once, with the methods it is about where it is not about all."""
-    about: dict[str, list[str]] = {}
+    """The warnings of several runs, each said once, with what it is about where it is not about all."""
+    about: dict[str, list[Run]] = {}
     for run in runs:
         for line in warnings(run):
-            about.setdefault(line, []).append(run.info["method"])
-    everyone = {run.info["method"] for run in runs}
-    return [
-        line if set(methods) == everyone else f"{', '.join(dict.fromkeys(methods))}: {line}"
-        for line, methods in about.items()
-    ]
+            about.setdefault(line, []).append(run)
+    everywhere = len({run.folder for run in runs})
+    lines = []
+    for line, found in about.items():
+        folders = {run.folder for run in found}
+        who = dict.fromkeys(_which(run, folders, runs) for run in found)
+        lines.append(line if len(folders) == everywhere else f"{', '.join(who)}: {line}")
+    return lines
+
+
+def _which(run: Run, folders: set[Path], runs: Sequence[Run]) -> str:
+    """The method of a run; with its settings or seed where other runs of the method are not in these folders."""
+    method = run.info["method"]
+    if all(other.folder in folders for other in runs if other.info["method"] == method):
+        return str(method)
+    return " ".join((method, *(differing(run, runs) or (f"seed {run.info['seed']}",))))
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -190,120 +251,86 @@ def data_name(run: Run) -> str:
     return f"{run.info['dataset']} ({NAMES.get(part, part)})" if part else str(run.info["dataset"])
 
 
+def chosen_epochs(run: Run) -> list[int]:
+    """The epoch that answered in each finished fold; empty for a method without epochs."""
+    of_clip = dict(zip(run.clips, run.epochs, strict=True))
+    return [epoch for fold in run.finished if (epoch := of_clip.get(run.info["folds"][fold][0])) is not None]
+
+
+def selection_line(run: Run) -> str:
+    """How the epoch was chosen and, where that was a choice, which ones came out over the folds."""
+    name, chosen = SELECT[run.info["select"]], chosen_epochs(run)
+    if run.info["select"] == "last" or not chosen:
+        return name
+    return f"{name}: median {np.median(chosen):.0f}, {min(chosen)} to {max(chosen)}"
+
+
+def calibration_line(found: Reliability) -> str:
+    """Whether the probabilities can be taken at their word, in one line."""
+    sure = "too sure" if found.surplus >= 0 else "not sure enough"
+    return (
+        f"calibration: expected error {percent(found.error)} %, Brier {found.brier:.2f}, "
+        f"log loss {found.log_loss:.2f}; {percent(abs(found.surplus))} points {sure} on average"
+    )
+
+
 def as_printed(value: float) -> str:
     """A published percentage, rounded half up to our one decimal: 78.85 is 78.9 although no float holds 78.85."""
     return f"{value + 1e-9:.1f}"
 
 
 def compare_rows(runs: Sequence[Run], against: str | None = None) -> list[CompareRow]:
-    """One row per method and settings, in the order given; several seeds become a mean and a standard deviation.
+    """One row per method and settings; several seeds become a mean and a standard deviation.
+
+    Rows are in the order given; those of one method that differ in the selection of the epoch only stand beside one
+    another: last, inner, oracle.
 
     Args:
         runs: finished on the same clips; anything else is refused, because the figures would not be comparable.
-        against: a method among them; every other row then carries the paired difference to it.
+        against: a method among them; every other row then carries the paired difference to it. Of several selections
+            it is the last epoch; a run whose epoch was chosen on the test subjects only where there is no other.
     """
     runs = list({run.folder.resolve(): run for run in runs}.values())
     check_comparable(runs)
     groups = by_settings(runs)
-    reference = _reference(groups, against)
-    return [_compare_row(group, groups, reference) for group in groups]
+    other = None if against is None else reference(groups, against)
+    return [_compare_row(group, groups, other) for group in groups]
 
 
-def by_settings(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that differ in the seed only, together, in the order given."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
-    return list(groups.values())
-
-
-def check_comparable(runs: Sequence[Run]) -> None:
-    """Refuses a table of runs that did not answer the same questions (and rendered beside real data: never)."""
-    if not runs:
-        raise BadInput("at least one run folder", "none", "give the folders that evaluate wrote")
-    first = runs[0]
-    for run in runs:
-        pair = f"{first.folder.name} and {run.folder.name}"
-        if not run.clips:
-            raise BadInput(
-                "runs with finished folds", f"none in {run.folder.name}", "run evaluate again to continue it"
-            )
-        if bool(run.info["rendered"]) != bool(first.info["rendered"]):
-            raise BadInput("only real or only rendered data in one table", f"both ({pair})", "compare them apart")
-        if run.info["data"]["digest"] != first.info["data"]["digest"]:
-            raise BadInput(
-                "runs on the same data", f"two data digests ({pair})", "evaluate both on one copy of the data"
-            )
-        if set(run.clips) != set(first.clips):
-            counts = f"{len(first.clips)} and {len(run.clips)} clips ({pair})"
-            raise BadInput("runs on the same clips", counts, "finish both runs, with one protocol, first")
-        same = run.info["classes"] == first.info["classes"]
-        if not same or not np.array_equal(_by_clip(run, run.truth), _by_clip(first, first.truth)):
-            raise BadInput("runs with the same labels", f"different ones ({pair})", "evaluate both with one label map")
-    for group in by_settings(runs):
-        seeds = [run.info["seed"] for run in group]
-        if repeated := {seed for seed in seeds if seeds.count(seed) > 1}:
-            twice = f"seed {min(repeated)} of {group[0].info['method']} twice, in two folders"
-            raise BadInput("every seed of a method once", twice, "leave one of the folders out")
-
-
-def _by_clip(run: Run, values: Int[np.ndarray, " clip"]) -> Int[np.ndarray, " clip"]:
-    return values[np.argsort(np.array(run.clips))]
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    """All that makes two runs the same experiment but for the seed."""
-    info = run.info
-    settings = {name: value for name, value in info["settings"].items() if name != "seed"}
-    asked = {name: info[name] for name in ("method", "protocol", "select")}
-    return {**asked, "folds": len(run.folds), **settings}
-
-
-def _reference(groups: Sequence[Sequence[Run]], against: str | None) -> Sequence[Run] | None:
-    if against is None:
-        return None
-    found = [group for group in groups if group[0].info["method"] == against]
-    if not found:
-        raise UnknownName("compared method", against, sorted({group[0].info["method"] for group in groups}))
-    if len(found) > 1:
-        raise BadInput(f"one setting of {against} to compare against", str(len(found)), "leave the others out")
-    return found[0]
-
-
-def _compare_row(group: Sequence[Run], groups: Sequence[Sequence[Run]], reference: Sequence[Run] | None) -> CompareRow:
-    first = group[0]
+def _compare_row(group: Sequence[Run], groups: Sequence[Sequence[Run]], other: Sequence[Run] | None) -> CompareRow:
+    first, firsts = group[0], [same[0] for same in groups]
     order = np.argsort(np.array(first.clips))
     subjects, classes = [first.subjects[row] for row in order], first.info["classes"]
-    truth, predicted = first.truth[order], np.stack([_by_clip(run, run.predicted) for run in group])
+    truth, predicted = first.truth[order], _predicted(group)
     each = [scores(truth, row, classes, absent="skip") for row in predicted]
     values = np.array([(one.uf1, one.uar, one.accuracy) for one in each])
-    difference = None
-    if reference is not None and reference is not group:
-        other = np.stack([_by_clip(run, run.predicted) for run in reference])
-        difference = paired_difference(truth, predicted, other, subjects, classes)
+    recall = np.mean([one.recall for one in each], axis=0)
     uf1, uar, accuracy = (float(value) for value in values.mean(axis=0))
     spread = values.std(axis=0, ddof=1).tolist() if len(group) > 1 else None
+    difference = against = None
+    if other is not None and other is not group:
+        difference = paired_difference(truth, predicted, _predicted(other), subjects, classes)
+        against = _experiment(other[0], firsts)
     return CompareRow(
-        method=first.info["method"],
-        settings=_differing(first, [other[0] for other in groups]),
+        experiment=_experiment(first, firsts),
         seeds=tuple(run.info["seed"] for run in group),
         uf1=uf1,
         uar=uar,
         accuracy=accuracy,
+        recall=dict(zip(classes, recall.tolist(), strict=True)),
         spread=(spread[0], spread[1], spread[2]) if spread else None,
         interval=bootstrap(truth, predicted, subjects, classes),
         published=_published(first),
         difference=difference,
-        leaks=first.info["select"] == "oracle",
+        against=against,
+        warnings=tuple(dict.fromkeys(line for run in group for line in warnings(run))),
     )
 
 
-def _differing(run: Run, runs: Sequence[Run]) -> tuple[str, ...]:
-    mine, others = _identity(run), [_identity(other) for other in runs]
-    same = [other for other in others if other["method"] == mine["method"]]
-    changed = [name for name in mine if any(other.get(name) != mine[name] for other in same)]
-    # these matter between methods, too, where they are not the default
-    for name, usual in (("protocol", "loso"), ("select", "last")):
-        if name not in changed and mine[name] != usual and any(other[name] != mine[name] for other in others):
-            changed.append(name)
-    return tuple(f"{name}={mine[name]}" for name in changed)
+def _predicted(group: Sequence[Run]) -> Int[np.ndarray, "seed clip"]:
+    return np.stack([by_clip(run, run.predicted) for run in group])
+
+
+def _experiment(run: Run, firsts: Sequence[Run]) -> Experiment:
+    info = run.info
+    return Experiment(info["method"], differing(run, firsts), info["select"])

@@ -1,4 +1,4 @@
-"""Runs as tables in a terminal, readable at 80 columns and plain text in a pipe, and as JSON for ``--json``.
+"""Runs as tables in a terminal, readable at 80 columns and plain text in a pipe.
 
 The numbers are those of `evaluation.rows`; this module only sets them.
 """
@@ -6,17 +6,16 @@ The numbers are those of `evaluation.rows`; this module only sets them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from microexpr.evaluation.metrics import Interval, Scores, majority
-from microexpr.evaluation.published import PublishedRow
+from microexpr.evaluation.as_json import compare_to_json, to_json
+from microexpr.evaluation.metrics import Scores
 from microexpr.evaluation.rows import (
-    SELECT,
     CompareRow,
+    Experiment,
     Row,
     as_printed,
+    calibration_line,
     compare_rows,
     data_name,
     floor_line,
@@ -24,6 +23,7 @@ from microexpr.evaluation.rows import (
     notes,
     percent,
     run_rows,
+    selection_line,
     shared_warnings,
     warnings,
 )
@@ -46,7 +46,7 @@ def print_run(run: Run, console: Console) -> None:
     _say(console, f"{info['method']} on {data_name(run)}", style="bold")
     facts = (
         f"protocol {info['protocol']}",
-        SELECT[info["select"]],
+        selection_line(run),
         f"seed {info['seed']}",
         f"{rows[0].clips} clips",
         f"{rows[0].subjects} subjects",
@@ -60,6 +60,7 @@ def print_run(run: Run, console: Console) -> None:
     console.print()
     _print_fitted(console, lambda gap: _confusion_table(rows[0].scores, info["classes"]))
     console.print()
+    _say(console, calibration_line(rows[0].reliability))
     _say(console, INTERVAL)
     _say(console, floor_line(run))
     if any(row.published for row in rows):
@@ -111,9 +112,11 @@ def print_compare(runs: Sequence[Run], console: Console, against: str | None = N
         _say(console, line, style="bold red")
     console.print()
     _print_fitted(console, lambda gap: _compare_table(rows, _plus(console), gap))
-    if against is not None:
+    console.print()
+    _print_fitted(console, lambda gap: _recall_table(rows))
+    if any(row.difference for row in rows):
         console.print()
-        _print_fitted(console, lambda gap: _difference_table(rows, against))
+        _print_fitted(console, lambda gap: _difference_table(rows))
     console.print()
     _say(console, INTERVAL)
     if any(row.spread for row in rows):
@@ -130,10 +133,9 @@ def _compare_table(rows: Sequence[CompareRow], plus: str, gap: str) -> Table:
     table = _table("method", "seeds", "UF1", "UAR", "accuracy", "published")
     for row in rows:
         uf1, uar, accuracy = (f" {plus}{percent(value)}" for value in row.spread) if row.spread else ("", "", "")
-        name = row.method + (" LEAKS" if row.leaks else "")
         _add(
             table,
-            "\n  ".join((name, *row.settings)),
+            _heading(row.experiment),
             seeds_text(row.seeds),
             _cell(row.uf1, row.interval.uf1, gap, uf1),
             percent(row.uar) + uar,
@@ -143,20 +145,34 @@ def _compare_table(rows: Sequence[CompareRow], plus: str, gap: str) -> Table:
     return table
 
 
-def _difference_table(rows: Sequence[CompareRow], against: str) -> Table:
-    table = _table("UF1 less that of", against, "95 % interval", "p")
+def _recall_table(rows: Sequence[CompareRow]) -> Table:
+    """Recall by class, the mean over the seeds: which class a UF1 owes its figure to."""
+    table = _table("recall", *rows[0].recall, right=True)
+    for row in rows:
+        _add(table, _heading(row.experiment), *map(percent, row.recall.values()))
+    return table
+
+
+def _difference_table(rows: Sequence[CompareRow]) -> Table:
+    against = [_heading(row.against) for row in rows if row.against]
+    table = _table("UF1 less that of", against[0], "95 % interval", "p")
     for row in rows:
         if row.difference is None:
             continue
         bounds = row.difference.interval
         _add(
             table,
-            "\n  ".join((row.method, *row.settings)),
+            _heading(row.experiment),
             f"{100 * row.difference.uf1:+.1f}",
             f"{100 * bounds[0]:+.1f} to {100 * bounds[1]:+.1f}" if bounds else "one subject",
             _p_value(row.difference.p),
         )
     return table
+
+
+def _heading(experiment: Experiment) -> str:
+    """Name and settings, one under the other."""
+    return "\n  ".join((experiment.name, *experiment.settings))
 
 
 def _p_value(p: float | None) -> str:
@@ -221,98 +237,3 @@ def _say(console: Console, text: str, style: str = "") -> None:
 
 def _plus(console: Console) -> str:
     return "±" if console.encoding.lower().startswith("utf") else "+-"
-
-
-def to_json(run: Run) -> dict[str, Any]:
-    """Everything a run's table shows, for machines: fractions throughout, None where there is no figure."""
-    keys = (
-        "dataset",
-        "part",
-        "method",
-        "settings",
-        "protocol",
-        "select",
-        "seed",
-        "classes",
-        "rendered",
-        "versions",
-        "data",
-    )
-    name, floor = majority(run.truth, run.info["classes"])
-    rows = [_row_json(row, run.info["classes"]) for row in run_rows(run)]
-    return {
-        **{key: run.info[key] for key in keys},
-        "folder": str(run.folder),
-        "folds": len(run.folds),
-        "folds_finished": len(run.finished),
-        "leaks": run.info["select"] == "oracle",
-        "warnings": warnings(run),
-        "floor": {
-            "always": name,
-            "uf1": _number(floor.uf1),
-            "uar": _number(floor.uar),
-            "accuracy": _number(floor.accuracy),
-        },
-        "rows": rows,
-    }
-
-
-def _row_json(row: Row, classes: Sequence[str]) -> dict[str, Any]:
-    result, interval = row.scores, row.interval
-    return {
-        "name": row.name,
-        "clips": row.clips,
-        "subjects": row.subjects,
-        **{name: _number(getattr(result, name)) for name in ("uf1", "uar", "accuracy")},
-        "interval": _interval_json(interval),
-        "recall": {name: _number(value) for name, value in zip(classes, result.recall.tolist(), strict=True)},
-        "absent": list(result.absent),
-        "confusion": result.confusion.tolist(),
-        "published": _published_json(row.published),
-    }
-
-
-def compare_to_json(rows: Sequence[CompareRow]) -> list[dict[str, Any]]:
-    """The rows of `compare_rows` for machines, in the same units as `to_json`."""
-    return [
-        {
-            "method": row.method,
-            "settings": list(row.settings),
-            "seeds": list(row.seeds),
-            **{name: _number(getattr(row, name)) for name in ("uf1", "uar", "accuracy")},
-            "spread": None
-            if row.spread is None
-            else dict(zip(("uf1", "uar", "accuracy"), map(_number, row.spread), strict=True)),
-            "interval": _interval_json(row.interval),
-            "published": _published_json(row.published),
-            "difference": None
-            if row.difference is None
-            else {
-                "uf1": _number(row.difference.uf1),
-                "interval": row.difference.interval and [_number(value) for value in row.difference.interval],
-                "p": row.difference.p,
-            },
-            "leaks": row.leaks,
-        }
-        for row in rows
-    ]
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
-
-
-def _interval_json(interval: Interval) -> dict[str, Any]:
-    bounds = {name: getattr(interval, name) for name in ("uf1", "uar", "accuracy")}
-    return {
-        "level": interval.level,
-        "resamples": interval.resamples,
-        "resamples_lacking_a_class": interval.incomplete,
-        **{name: pair and [_number(value) for value in pair] for name, pair in bounds.items()},
-    }
-
-
-def _published_json(row: PublishedRow | None) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    return {"uf1": _number(row.uf1 / 100), "uar": _number(row.uar / 100), "source": row.source, "note": row.note}

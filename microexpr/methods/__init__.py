@@ -31,6 +31,21 @@ class Entry:
 _MJFN = "10.1007/s41095-021-0217-9"
 
 METHODS = {
+    "bi-woof": Entry(
+        "microexpr.methods.bi_woof:BiWOOF",
+        "bi-weighted oriented optical flow, linear SVM (Liong et al. 2018)",
+        "10.1016/j.image.2017.11.006",
+    ),
+    "off-apexnet": Entry(
+        "microexpr.methods.off_apexnet:OFFApexNet",
+        "two streams of convolutions on u and v (Gan et al. 2019)",
+        "10.1016/j.image.2019.02.005",
+    ),
+    "ststnet": Entry(
+        "microexpr.methods.ststnet:STSTNet",
+        "shallow triple stream CNN on u, v and strain (Liong et al. 2019)",
+        "10.1109/FG.2019.8756567",
+    ),
     "mjfn-bbn": Entry(
         "microexpr.methods.mjfn:MJFN", "backbone of MJFN alone (Li et al. 2021)", _MJFN, {"taps": (), "fusion": "none"}
     ),

@@ -7,7 +7,7 @@ deepest one (Eqs. 7-9), and the fusion of their decisions (Eqs. 10-12). MJFN-Avg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from microexpr.errors import BadInput
-from microexpr.methods import _torch
+from microexpr.methods import _stacked, _torch
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.color import flow_to_color
 from microexpr.motion.flow import MODES, centered, clip_flow, map_channels
@@ -131,6 +131,7 @@ class MJFN:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"flow"})
+    shuffle: ClassVar[bool] = True
 
     taps: tuple[int, ...] = (4, 3, 2)
     fusion: str = "softmax"
@@ -174,7 +175,7 @@ class MJFN:
             raise BadInput(
                 "taps=() with fusion=none, which has nothing to fuse", f"taps={self.taps}", "set both or neither"
             )
-        self.network_: Network | None = None
+        self.network_: nn.Module | None = None
 
     @property
     def views(self) -> int:
@@ -210,44 +211,32 @@ class MJFN:
 
     def fit(self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> MJFN:
         """Trains on the given rows only, to the last epoch; `subjects` is not used, nothing is held back."""
-        device = _torch.device_of(self.device)
-        dtype = _torch.arithmetic(self.precision, device)
-        generator = torch.Generator(device).manual_seed(self.seed)
-        with _torch.threads(self.threads):
-            network = self.network()
-            _torch.initialize(network, torch.Generator().manual_seed(self.seed))
-            _torch.place(network, device)
-            pictures = _torch.tensor_of(x, device)
-            labels = torch.from_numpy(np.asarray(y, np.int64)).to(device)
-            weights = _torch.balanced_weights(labels, self.classes) if self.class_weights == "balanced" else None
-            _torch.train(
-                network,
-                lambda rows: self._batch(pictures, rows, dtype, generator),
-                labels,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                generator=generator,
-                dtype=dtype,
-                class_weights=weights,
-            )
-        self.network_ = network
+        self.network_, _ = _torch.fit(self, x, y)
         return self
+
+    def trace(
+        self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str], watch: np.ndarray
+    ) -> Float[np.ndarray, "epoch watched class"]:
+        """`fit`, with the class probabilities of the rows of `watch` after every epoch."""
+        self.network_, traced = _torch.fit(self, x, y, watch)
+        return traced
+
+    def fit_folds(
+        self,
+        x: np.ndarray,
+        y: Int[np.ndarray, " clip"],
+        train_sets: Sequence[np.ndarray],
+        watch_sets: Sequence[np.ndarray],
+        seeds: Sequence[int],
+    ) -> Iterator[_stacked.Trace]:
+        """Many folds trained together; see `_stacked.fit_folds`."""
+        return _stacked.fit_folds(self, x, y, train_sets, watch_sets, seeds)
 
     def predict_proba(self, x: np.ndarray) -> Float[np.ndarray, "clip class"]:
         """Class probabilities; the mean over both views where training mirrored."""
-        network = self._fitted()
-        pictures = _torch.tensor_of(x, next(network.parameters()).device)
+        return _torch.predict(self, self._fitted(), x)
 
-        def probabilities(view: int) -> np.ndarray:
-            return _torch.predict(
-                network, lambda rows: _scaled(pictures[rows, view], torch.float32), len(x), self.classes
-            )
-
-        with _torch.threads(self.threads):
-            return np.mean([probabilities(view) for view in range(self.views)], axis=0)
-
-    def _fitted(self) -> Network:
+    def _fitted(self) -> nn.Module:
         if self.network_ is None:
             raise BadInput("a fitted method", "one without weights", "call fit or load weights first")
         return self.network_
@@ -259,16 +248,7 @@ class MJFN:
     def load_weights(self, weights: dict[str, np.ndarray]) -> MJFN:
         """Takes over parameters that `weights` gave; they must fit the settings."""
         network = self.network()
-        expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        found = {name: value.shape for name, value in weights.items()}
-        if expected != found:
-            odd = sorted(set(expected.items()) ^ set(found.items()))[0]
-            raise BadInput(
-                "the parameters of MJFN with these settings",
-                f"a difference at {odd[0]}",
-                "give the settings it was trained with",
-            )
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        _torch.load_state(network, weights, "MJFN")
         self.network_ = _torch.place(network, _torch.device_of(self.device)).eval()
         return self
 
@@ -276,15 +256,23 @@ class MJFN:
         """Name, kind, output shape and parameters of every layer."""
         return _torch.layer_table(self.network(), torch.zeros(1, 3, SIZE, SIZE))
 
-    def _batch(self, pictures: Tensor, rows: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-        """Network input of training rows, "clip 3 224 224", augmented as the settings say."""
+    def draw(self, clips: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Which view of a clip, and its shift down and to the right, as `augmentation` says; each "clip"."""
         if self.augmentation == "none":
-            return _scaled(pictures[rows, 0], dtype)
-        view = torch.randint(2, rows.shape, generator=generator, device=rows.device)
-        batch = pictures[rows, view]
-        if self.augmentation == "mirror-shift":
-            batch = _shifted(batch, self.shift, generator)
-        return _scaled(batch, dtype)
+            return ()
+        view = torch.randint(2, (clips,), generator=generator)
+        if self.augmentation == "mirror":
+            return (view,)
+        return view, *torch.randint(-self.shift, self.shift + 1, (2, clips), generator=generator)
+
+    def batch(self, x: Tensor, rows: Tensor, draws: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+        """Network input of training rows, "clip 3 224 224"."""
+        pictures = x[rows, draws[0]] if draws else x[rows, 0]
+        return _scaled(_shifted(pictures, draws[1], draws[2]) if len(draws) > 1 else pictures, dtype)
+
+    def view(self, x: Tensor, rows: Tensor, number: int) -> Tensor:
+        """Network input of rows to predict, "clip 3 224 224"."""
+        return _scaled(x[rows, number], torch.float32)
 
 
 def _mirrored(maps: Float[np.ndarray, "channel h w"]) -> Float[np.ndarray, "channel h w"]:
@@ -308,11 +296,10 @@ def _scaled(pictures: Tensor, dtype: torch.dtype) -> Tensor:
     return values.to(dtype)
 
 
-def _shifted(pictures: Tensor, limit: int, generator: torch.Generator) -> Tensor:
-    """Each picture "h w 3" shifted by up to `limit` pixels both ways, its border repeated."""
+def _shifted(pictures: Tensor, down: Int[Tensor, " clip"], right: Int[Tensor, " clip"]) -> Tensor:
+    """Each picture "h w 3" shifted by its own whole pixels, its border repeated."""
     clips, height, width, _ = pictures.shape
-    down, right = torch.randint(-limit, limit + 1, (2, clips, 1), generator=generator, device=pictures.device)
-    rows = (torch.arange(height, device=pictures.device) - down).clamp(0, height - 1)  # clip h
-    columns = (torch.arange(width, device=pictures.device) - right).clamp(0, width - 1)  # clip w
+    rows = (torch.arange(height, device=pictures.device) - down[:, None]).clamp(0, height - 1)  # clip h
+    columns = (torch.arange(width, device=pictures.device) - right[:, None]).clamp(0, width - 1)  # clip w
     clip = torch.arange(clips, device=pictures.device)[:, None, None]
     return pictures[clip, rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,251 @@
+"""CSV files of results/ -> the generated parts of the pages. Each stands between two comments:
+
+<!-- figures: leak-MACHINE -->            table of a results file; database names after it keep those only
+<!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
+<!-- figures: pictures leak -->           the experiment's pictures in docs/images
+<!-- figures: experiments -->             every experiment, and its page where it has been measured
+<!-- end of figures -->
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from microexpr import experiments, methods
+from microexpr.evaluation import published
+
+ROOT = Path(__file__).parent.parent
+NAMES = {"all": "3DB", "casme2": "CASME II", "samm": "SAMM", "smic": "SMIC"}
+SELECT = {"last": "", "inner": ", inner", "oracle": " LEAKS"}  # after a method's name, where the word must stand
+FAMILY = ("dataset", "trained_on", "database", "method", "settings", "protocol")  # of rows that differ in selection
+BEGIN, END = "<!-- figures: {} -->", "<!-- end of figures -->"
+
+
+def experiment_of(name: str) -> str:
+    """The experiment that a results file is of, by its name."""
+    found = [one for one in experiments.EXPERIMENTS if name.startswith(f"{one}-")]
+    if not found:
+        sys.exit(f"{name} should begin with one of {', '.join(experiments.EXPERIMENTS)} and go on with the machine")
+    return max(found, key=len)
+
+
+def read(name: str) -> list[dict[str, str]]:
+    """The rows of a results file."""
+    with (ROOT / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def table(name: str, databases: list[str]) -> str:
+    """The Markdown table of one results file; with `databases`, only runs trained and tested on one of them."""
+    experiment, measured = experiment_of(name), read(name)
+    if databases:
+        measured = [row for row in measured if row["trained_on"] == row["database"] and row["database"] in databases]
+    places, selections = list(NAMES), list(SELECT)
+    measured.sort(
+        key=lambda row: (
+            places.index(row["trained_on"]),
+            places.index(row["database"]),
+            number_of(experiment, row),
+            selections.index(row["select"]),
+        )
+    )
+    if experiments.entry(experiment).pictures == "epochs":
+        return leak_table(measured)
+    labels = bool(experiments.entry(experiment).variants)
+    head = ["data", *["variant"] * labels, "method", "UF1 [95 %]", "UAR [95 %]", "seeds", "published UF1 / UAR"]
+    lines = [
+        _line(row, [experiments.variants_of(experiment)[number_of(experiment, row)].label] * labels) for row in measured
+    ]
+    return _markdown(head, lines)
+
+
+def leak_table(measured: list[dict[str, str]]) -> str:
+    """UF1 of the selections side by side, one line for each method, its settings and its database."""
+    families: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    for row in measured:
+        families.setdefault(tuple(row[column] for column in FAMILY), {})[row["select"]] = row
+    lines = []
+    for family in families.values():
+        row = next(iter(family.values()))
+        own = _settings(row)
+        odd = (f"{name}={value}" for name, value in _odd(row).items() if name != "epochs")
+        told = " ".join(filter(None, (*odd, _protocol(row))))
+        known = _published(row)
+        seeds = dict.fromkeys(one["seeds"] for one in family.values())
+        lines.append(
+            [
+                _where(row),
+                f"`{row['method']}`{f' ({told})' if told else ''}",
+                own.get("epochs", "-"),
+                *(_uf1(family[select]) if select in family else "-" for select in SELECT),
+                ", ".join(seeds),
+                str(known.uf1) if known else "-",
+            ]
+        )
+    head = ["data", "method", "epochs", "last", "inner", "oracle LEAKS", "seeds", "published UF1"]
+    return _markdown(head, lines)
+
+
+def pictures_of(experiment: str) -> str:
+    """The pictures of an experiment that lie in docs/images, as Markdown for a page in docs/experiments/."""
+    found = sorted((ROOT / "docs" / "images").glob(f"{experiment}*.svg"))
+    titles = [re.search("<title>(.*?)</title>", file.read_text(encoding="utf-8")) for file in found]
+    return "\n\n".join(
+        f"![{title[1]}](../images/{file.name})" for file, title in zip(found, titles, strict=True) if title
+    )
+
+
+def experiments_table() -> str:
+    """Every experiment, and its page where it has been measured."""
+    lines = []
+    for name, one in experiments.EXPERIMENTS.items():
+        page = ROOT / "docs" / "experiments" / f"{name}.md"
+        measured = f"[figures]({page.name})" if page.is_file() else "not yet"
+        lines.append([f"`{name}`", one.paper or "not in the paper", one.title, f"`{one.select}`", measured])
+    return _markdown(["experiment", "paper", "what", "select", "measured here"], lines)
+
+
+def number_of(experiment: str, row: dict[str, str]) -> int:
+    """Which variant of the experiment a row is; in the experiment of selections the method alone decides."""
+    own = _settings(row)
+    for number, variant in enumerate(experiments.variants_of(experiment)):
+        fixed = _usual(variant.method, **variant.settings)
+        if variant.method == row["method"] and all(own[name] == fixed[name] for name in variant.settings):
+            return number
+    sys.exit(f"{row['method']} {row['settings']} is no variant of the experiment {experiment}")
+
+
+def _usual(method: str, **settings: object) -> dict[str, str]:
+    from microexpr.methods._settings import settings_of
+
+    return {name: str(value) for name, value in settings_of(methods.create(method, **settings)).items()}
+
+
+def _odd(row: dict[str, str]) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\[.*?\]|\S+)", row["settings"]))
+
+
+def _settings(row: dict[str, str]) -> dict[str, str]:
+    """All settings of a row as text: the method's defaults and what differs from them."""
+    return _usual(row["method"]) | _odd(row)
+
+
+def _published(row: dict[str, str]) -> published.PublishedRow | None:
+    """The paper's figure for a row; none where the network is another than the published one."""
+    if {"taps", "fusion"} & _odd(row).keys():
+        return None
+    database = None if row["database"] == "all" else row["database"]
+    return published.published(row["method"], row["dataset"], database)
+
+
+def _where(row: dict[str, str]) -> str:
+    where = NAMES[row["database"]]
+    return f"3DB, clips of {where}" if row["trained_on"] == "all" and row["database"] != "all" else where
+
+
+def _protocol(row: dict[str, str]) -> str:
+    return "" if row["protocol"] == "loso" else row["protocol"]
+
+
+def _uf1(row: dict[str, str]) -> str:
+    spread = f" ± {float(row['uf1_sd']):.1f}" if row["uf1_sd"] else ""
+    return f"{float(row['uf1']):.1f}{spread} [{float(row['uf1_low']):.1f}, {float(row['uf1_high']):.1f}]"
+
+
+def _line(row: dict[str, str], labels: list[str]) -> list[str]:
+    known = _published(row)
+    told = " ".join(filter(None, (row["settings"], _protocol(row))))
+    settings = f" ({told})" if told else ""
+    return [
+        _where(row),
+        *labels,
+        f"`{row['method']}`{SELECT[row['select']]}{settings}",
+        _uf1(row),
+        f"{float(row['uar']):.1f} [{float(row['uar_low']):.1f}, {float(row['uar_high']):.1f}]",
+        row["seeds"],
+        f"{known.uf1} / {known.uar}" if known else "-",
+    ]
+
+
+def _markdown(head: list[str], lines: list[list[str]]) -> str:
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}"
+
+
+def flow_table(name: str, part: str) -> str:
+    """A table of `benchmarks/flow.py`: "speed" and errors over the kinds of scenes, errors by peak, or "bias"."""
+    measured = read(name)
+    if part == "bias":
+        return _bias_table(measured)
+    named = list(dict.fromkeys(row["method"] for row in measured if row["part"] == "micro"))
+    if part == "speed":
+        head = ["solver", "times as fast", "ms", "micro-motion", "with drift", "4 and 8 px"]
+        lines = [[m, *_times(measured, m), *(_errors(_of(measured, k, m)) for k in KINDS)] for m in named]
+    else:  # a kind of scene: errors by peak
+        peaks = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == part))
+        head = ["peak, px", *peaks]
+        lines = [
+            [m, *(_errors([row for row in _of(measured, part, m) if row["peak"] == peak]) for peak in peaks)]
+            for m in named
+            if m.startswith(("microexpr", "zero")) or "TV-L1" in m
+        ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
+
+
+KINDS = ("micro", "drift", "large")
+
+
+def _times(measured: list[dict[str, str]], method: str) -> list[str]:
+    """Median over the scenes of the default's time over the method's, and of the method's milliseconds."""
+    if method == "zero flow":
+        return ["-", "-"]
+    default, own = (
+        np.array([float(row["milliseconds"]) for kind in KINDS for row in _of(measured, kind, name)])
+        for name in (measured[0]["method"], method)
+    )
+    return [f"{np.median(default / own):.3g}", f"{np.median(own):.3g}"]
+
+
+def _errors(rows: list[dict[str, str]]) -> str:
+    means = [np.mean([float(row[key]) for row in rows]) for key in ("mean_error", "moving_error")]
+    return " / ".join(f"{mean:.4f}".lstrip("0") for mean in means)
+
+
+def _bias_table(measured: list[dict[str, str]]) -> str:
+    shifts = list(dict.fromkeys(row["peak"] for row in measured if row["part"] == "bias"))
+    lines = ["| found / true shift of | " + " | ".join(shifts) + " px |", "|---|" + "---|" * len(shifts)]
+    for method in dict.fromkeys(row["method"] for row in measured if row["part"] == "bias"):
+        found = [[float(r["ratio"]) for r in _of(measured, "bias", method) if r["peak"] == s] for s in shifts]
+        lines.append(f"| {method} | " + " | ".join(f"{min(f):.2f}-{max(f):.2f}" for f in found) + " |")
+    return "\n".join(lines)
+
+
+def _of(measured: list[dict[str, str]], part: str, method: str) -> list[dict[str, str]]:
+    return [row for row in measured if (row["part"], row["method"]) == (part, method)]
+
+
+def renewed(text: str) -> str:
+    """A page with its tables written anew."""
+
+    def write(match: re.Match[str]) -> str:
+        name, *rest = match[1].split()
+        if name == "experiments":
+            made = experiments_table()
+        elif name == "pictures":
+            made = pictures_of(*rest)
+        else:
+            made = flow_table(name, *rest) if name.startswith("flow-") else table(name, rest)
+        return f"{BEGIN.format(match[1])}\n{made}\n{END}"
+
+    return re.sub(rf"{BEGIN.format('(.+?)')}\n.*?{END}", write, text, flags=re.S)
+
+
+def pages() -> list[Path]:
+    """The pages with generated parts."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if BEGIN.partition("{")[0] in page.read_text(encoding="utf-8")]

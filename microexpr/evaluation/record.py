@@ -1,0 +1,138 @@
+"""run.json: what was asked, on which data, with which versions, on which machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import microexpr
+from microexpr.evaluation import results
+from microexpr.types import Clip, Dataset, Fold, Method, Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is evaluated on what; the same for all seeds and selections.
+
+    Attributes:
+        name: of the method, as registered.
+        dataset, protocol: as asked.
+        clips, folds: labelled clips and their folds.
+        stacked: whether all folds are trained in one job.
+        command: the command line, for the record.
+        usual: the settings of the registered method when none is asked for.
+    """
+
+    name: str
+    dataset: Dataset
+    protocol: Protocol
+    clips: Sequence[Clip]
+    folds: Sequence[Fold]
+    stacked: bool
+    command: str
+    usual: Mapping[str, Any]
+
+
+def describe(
+    experiment: Experiment, method: Method, settings: dict[str, Any], select: str, data: str
+) -> dict[str, Any]:
+    """run.json of one seed and selection. What is in ``asked`` decides the numbers and names the folder.
+
+    Args:
+        method, settings: of this seed.
+        select: which epoch counts.
+        data: `data_digest` of the clips.
+    """
+    dataset, protocol, name = experiment.dataset, experiment.protocol, experiment.name
+    asked = {
+        "format": results.FORMAT,
+        "dataset": dataset.name,
+        "part": dataset.part,
+        "method": name,
+        "settings": settings,
+        "protocol": protocol.split,
+        "protocol_folds": protocol.folds if protocol.split == "subject-k-fold" else None,
+        "classes": list(protocol.classes),
+        "select": select,
+        "stacked": experiment.stacked,
+        "data": data,
+    }
+    where = f"{dataset.name}-{dataset.part}" if dataset.part else dataset.name
+    selected = "" if select == "last" else f"--{select}"
+    clips = experiment.clips
+    return {
+        "format": results.FORMAT,
+        "name": f"{where}--{name}--{protocol.split}{selected}--{results.digest(asked)}",
+        "asked": asked,
+        "dataset": dataset.name,
+        "part": dataset.part,
+        "rendered": dataset.rendered,
+        "method": name,
+        "settings": settings,
+        "changed": sorted(key for key, value in settings.items() if experiment.usual.get(key, value) != value),
+        "needs": sorted(method.needs),
+        "protocol": protocol.split,
+        "classes": list(protocol.classes),
+        "select": select,
+        "seed": method.seed,
+        "data": {"clips": len(clips), "subjects": len({clip.subject for clip in clips}), "digest": data},
+        "folds": {fold.name: [clips[row].key for row in fold.test] for fold in experiment.folds},
+        "versions": versions(),
+        "machine": machine(settings.get("device", "cpu")),
+        "command": experiment.command,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def data_digest(clips: Sequence[Clip]) -> str:
+    """Digest of what was evaluated: annotations and pixels.
+
+    Of a clip with frames the onset and the apex (where there is none, the offset) stand for all: reading every frame
+    would cost more than many an evaluation.
+    """
+    pixels = hashlib.sha256()
+    for clip in clips:
+        if clip.flow is not None:
+            pixels.update(clip.flow.channels.tobytes())
+        if clip.frames is not None:
+            for number in (clip.onset, clip.offset if clip.apex is None else clip.apex):
+                if number is not None:
+                    pixels.update(clip.frames.read(number).tobytes())
+    annotations = [[c.key, c.dataset, c.subject, c.emotion, c.onset, c.apex, c.offset, c.fps] for c in clips]
+    return results.digest([annotations, pixels.hexdigest()])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on, as far as it is installed."""
+    from importlib import metadata
+
+    found = {"microexpr": microexpr.__version__, "python": platform.python_version()}
+    for package in ("numpy", "torch", "numba", "opencv-contrib-python-headless", "scikit-learn", "joblib"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """The machine in words, with its GPU where the device is one; no host name."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    found = {"processor": model, "cores": os.cpu_count(), "system": platform.system()}
+    if device.startswith("cuda"):
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found

@@ -2,6 +2,7 @@
 
 <!-- figures: leak-MACHINE -->            table of a results file; database names after it keep those only
 <!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
+<!-- figures: loso-MACHINE -->            the table of `benchmarks/loso.py`
 <!-- figures: pictures leak -->           the experiment's pictures in docs/images
 <!-- figures: experiments -->             every experiment, and its page where it has been measured
 <!-- end of figures -->
@@ -177,6 +178,24 @@ def _markdown(head: list[str], lines: list[list[str]]) -> str:
     return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}"
 
 
+def training_table(name: str) -> str:
+    """The table of `benchmarks/loso.py`: what a clip pass costs in three ways."""
+    values = {row["what"]: float(row["value"]) for row in read(name)}
+    networks = dict.fromkeys(what.partition(",")[0] for what in values if ", plain" in what)
+    head = ["network", "plain loop", "workers", "stacked", "workers / plain", "stacked / plain", "full protocol"]
+    lines = []
+    for network in networks:
+        own = {what: value for what, value in values.items() if what.startswith(f"{network}, ")}
+
+        def of(part: str, own: dict[str, float] = own) -> float:
+            return next(value for what, value in own.items() if part in what)
+
+        passes = (f"{of(part):.3g} ms" for part in (", plain", "workers with", "folds stacked"))
+        ratios = (f"{of(part):.2f}" for part in ("workers over", "stacked over"))
+        lines.append([f"`{network}`", *passes, *ratios, f"{of('hours'):.2g} h"])
+    return _markdown(head, lines)
+
+
 def flow_table(name: str, part: str) -> str:
     """A table of `benchmarks/flow.py`: "speed" and errors over the kinds of scenes, errors by peak, or "bias"."""
     measured = read(name)
@@ -236,6 +255,8 @@ def renewed(text: str) -> str:
         name, *rest = match[1].split()
         if name == "experiments":
             made = experiments_table()
+        elif name.startswith("loso-"):
+            made = training_table(name)
         elif name == "pictures":
             made = pictures_of(*rest)
         else:

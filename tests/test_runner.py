@@ -309,7 +309,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
     script = (
         "from pathlib import Path; import sys\n"
         "from microexpr import api; from microexpr.types import Dataset; from tests.clips import flow_clips\n"
-        "api.evaluate('mjfn', Dataset('replica', tuple(flow_clips(8, 3))), runs=Path(sys.argv[1]), jobs=2, epochs=1)\n"
+        "api.evaluate('flow-linear', Dataset('replica', tuple(flow_clips(8, 3))), runs=Path(sys.argv[1]), jobs=2, epochs=400)\n"
     )
 
     def start(folder):

@@ -19,6 +19,7 @@ import numpy as np
 
 from microexpr import experiments, methods
 from microexpr.evaluation import published
+from microexpr.evaluation.rows import STILL_THE_SAME
 
 ROOT = Path(__file__).parent.parent
 NAMES = {"all": "3DB", "casme2": "CASME II", "samm": "SAMM", "smic": "SMIC"}
@@ -138,7 +139,7 @@ def _settings(row: dict[str, str]) -> dict[str, str]:
 
 def _published(row: dict[str, str]) -> published.PublishedRow | None:
     """The paper's figure for a row; none where the network is another than the published one."""
-    if {"taps", "fusion"} & _odd(row).keys():
+    if _odd(row).keys() - STILL_THE_SAME:
         return None
     database = None if row["database"] == "all" else row["database"]
     return published.published(row["method"], row["dataset"], database)

@@ -93,6 +93,11 @@ def _settings_for(name: str, options: argparse.Namespace, alone: bool) -> dict[s
     shared = {"epochs": options.epochs, "device": options.device}
     fields = {field.name for field in dataclasses.fields(methods.kind_of(name))}
     wanted = {key: value for key, value in shared.items() if value is not None and (alone or key in fields)}
+    if twice := wanted.keys() & _settings(options).keys():
+        from microexpr.errors import BadInput
+
+        name = min(twice)
+        raise BadInput(f"--{name} or --set {name}=...", "both", "leave one of them out")
     settings = {**_settings(options), **wanted}
     methods.create(name, **settings)
     return settings

@@ -57,7 +57,7 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     add = command(
         "experiment",
         "run or resume an experiment of the paper; without a name, list them",
-        "microexpr experiment leak megc2019-flow --root maps --part casme2 --epochs 60 --out leak",
+        "microexpr experiment leak megc2019-flow --root maps --part casme2 --out leak",
     )
     add.add_argument("name", nargs="?", help="an experiment")
     add.add_argument("dataset", nargs="?", help="a data set")

@@ -72,7 +72,11 @@ EXPERIMENTS = {
     "fusion-ablation": Experiment(
         "MJFN with the fused decision of Eq. 11, with the mean of Eq. 12, and its backbone alone",
         "Table 3, last rows",
-        (Variant("MJFN", "mjfn"), Variant("MJFN-Avg", "mjfn-avg"), Variant("MJFN-BbN", "mjfn-bbn")),
+        (
+            Variant("MJFN", "mjfn", {"fusion": "softmax"}),
+            Variant("MJFN-Avg", "mjfn-avg", {"fusion": "mean"}),
+            Variant("MJFN-BbN", "mjfn-bbn", {"taps": (), "fusion": "none"}),
+        ),
     ),
     "confusion": Experiment(
         "confusion matrices of MJFN, over all clips and by database",

@@ -252,6 +252,10 @@ def test_demo_makes_what_it_says(tmp_path, capsys, monkeypatch):
         (["evaluate", "mjfn", "synthetic", "--protocol", "los"], "did you mean 'loso'"),
         (["evaluate", "mjfn", "synthetic", "--select", "best"], "select to be of last, inner, oracle"),
         (["evaluate", "flow-svm", "synthetic", "--select", "oracle"], "a method with epochs to choose from"),
+        (
+            ["evaluate", "mjfn", "synthetic", "--epochs", "2", "--set", "epochs=3"],
+            "--set epochs=..., got both",
+        ),
         (["evaluate", "flow-svm", "synthetic", "--stacked"], "train its folds together"),
         (["evaluate", "mjfn", "synthetic", "--engine", "spark"], "an engine: local, ray, dask"),
         (["evaluate", "mjfn", "synthetic", "--seeds", "0"], "at least 1 seed"),

@@ -309,7 +309,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
     script = (
         "from pathlib import Path; import sys\n"
         "from microexpr import api; from microexpr.types import Dataset; from tests.clips import flow_clips\n"
-        "api.evaluate('flow-linear', Dataset('replica', tuple(flow_clips(8, 3))), runs=Path(sys.argv[1]), jobs=2, epochs=400)\n"
+        "data = Dataset('replica', tuple(flow_clips(8, 3)))\n"
+        "api.evaluate('flow-linear', data, runs=Path(sys.argv[1]), jobs=2, epochs=400)\n"
     )
 
     def start(folder):
@@ -495,3 +496,14 @@ def test_temporary_files_of_killed_writers_go_when_they_are_old(tmp_path):
     assert not any(file.exists() for file in old)
     assert young.exists()  # its writer may be at work
     assert {key: value for key, value in contents(folder).items() if not key.startswith(".")} == before
+
+
+def test_a_lost_trace_is_computed_again(tmp_path):
+    """Without it the oracle's fold is not whole: a copied run may have left its traces behind."""
+    folder = run_all(tmp_path, Traced(), select=("oracle",))[0]
+    lost = sorted((folder / "traces").iterdir())[1]
+    before = np.load(lost)["probabilities"]
+    lost.unlink()
+    with pytest.warns(UserWarning, match="computed again"):
+        run_all(tmp_path, Traced(), select=("oracle",))
+    np.testing.assert_array_equal(np.load(lost)["probabilities"], before)

@@ -22,8 +22,13 @@ class Opened:
 
 
 def is_finished(run: Opened, fold: Fold) -> bool:
+    """Whether a fold has its whole file, and its trace in a run that keeps them; what is damaged is removed."""
+    clips, classes = run.info["folds"][fold.name], run.info["classes"]
     try:
-        return results.read_fold(run.folder, fold.name, run.info["classes"], run.info["folds"][fold.name]) is not None
+        done = results.read_fold(run.folder, fold.name, classes, clips) is not None
+        if done and run.info["select"] == "oracle":
+            results.read_fold_trace(run.folder, fold.name, len(clips), len(classes))
+        return done
     except BadInput as error:
         warnings.warn(f"{error}; that fold is computed again", stacklevel=2)
         results.fold_file(run.folder, fold.name).unlink(missing_ok=True)

@@ -133,28 +133,36 @@ def write_trace(folder: Path, fold: str, trace: Float[np.ndarray, "epoch clip cl
     write_bytes(trace_file(folder, fold), stream.getvalue())
 
 
+def read_fold_trace(folder: Path, fold: str, clips: int, classes: int) -> Float[np.ndarray, "epoch clip class"]:
+    """The trace of one fold.
+
+    Raises:
+        BadInput: it is damaged or missing.
+    """
+    file = trace_file(folder, fold)
+    try:
+        with file.open("rb") as stream, np.load(stream) as stored:
+            trace = stored["probabilities"]
+        if trace.shape[1:] != (clips, classes):
+            raise ValueError("another shape")
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        advice = f"delete {fold_file(folder, fold)} and evaluate again"
+        raise BadInput(f"the trace of fold {fold}", f"a damaged or missing file {file}", advice) from error
+    return trace
+
+
 def read_trace(run: Run) -> Float[np.ndarray, "epoch clip class"] | None:
     """Probabilities of every clip of the finished folds after every epoch, in the order of ``run.clips``.
 
-    None where the run kept no traces.
+    None where the run keeps no traces: its epoch is not that of the oracle.
 
     Raises:
         BadInput: a trace is damaged, or that of a finished fold is missing.
     """
     if not (run.folder / "traces").is_dir():
         return None
-    traces = []
-    for fold in run.finished:
-        file = trace_file(run.folder, fold)
-        try:
-            with file.open("rb") as stream, np.load(stream) as stored:
-                trace = stored["probabilities"]
-            if trace.shape[1:] != (len(run.info["folds"][fold]), len(run.info["classes"])):
-                raise ValueError("another shape")
-            traces.append(trace)
-        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            advice = f"delete {fold_file(run.folder, fold)} and evaluate again"
-            raise BadInput(f"the trace of fold {fold}", f"a damaged or missing file {file}", advice) from error
+    clips, classes = run.info["folds"], len(run.info["classes"])
+    traces = [read_fold_trace(run.folder, fold, len(clips[fold]), classes) for fold in run.finished]
     if len({len(trace) for trace in traces}) > 1:
         raise BadInput("traces of equally many epochs", "different ones", f"delete {run.folder} and evaluate again")
     return np.concatenate(traces, axis=1) if traces else None

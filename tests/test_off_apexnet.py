@@ -136,7 +136,7 @@ def test_wrong_weights_are_refused():
     weights = OFFApexNet(epochs=1).fit(X, Y, SUBJECTS).weights()
     with pytest.raises(BadInput, match=r"fc3\.(bias|weight)"):
         OFFApexNet(classes=5).load_weights(weights)
-    with pytest.raises(BadInput, match="OFF-ApexNet"):
+    with pytest.raises(BadInput, match="OFFApexNet"):
         OFFApexNet().load_weights(methods.create("ststnet", epochs=1).fit(*_of_ststnet()).weights())
 
 

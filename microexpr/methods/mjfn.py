@@ -7,7 +7,6 @@ deepest one (Eqs. 7-9), and the fusion of their decisions (Eqs. 10-12). MJFN-Avg
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from microexpr.errors import BadInput
-from microexpr.methods import _stacked, _torch
+from microexpr.methods import _torch, _verbs
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.color import flow_to_color
 from microexpr.motion.flow import MODES, centered, clip_flow, map_channels
@@ -209,48 +208,12 @@ class MJFN:
             network = Network(self.taps, self.fusion, self.project_top, self.hidden, self.dropout, self.classes)
         return network.to_empty(device="cpu")
 
-    def fit(self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> MJFN:
-        """Trains on the given rows only, to the last epoch; `subjects` is not used, nothing is held back."""
-        self.network_, _ = _torch.fit(self, x, y)
-        return self
-
-    def trace(
-        self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str], watch: np.ndarray
-    ) -> Float[np.ndarray, "epoch watched class"]:
-        """`fit`, with the class probabilities of the rows of `watch` after every epoch."""
-        self.network_, traced = _torch.fit(self, x, y, watch)
-        return traced
-
-    def fit_folds(
-        self,
-        x: np.ndarray,
-        y: Int[np.ndarray, " clip"],
-        train_sets: Sequence[np.ndarray],
-        watch_sets: Sequence[np.ndarray],
-        seeds: Sequence[int],
-    ) -> Iterator[_stacked.Trace]:
-        """Many folds trained together; see `_stacked.fit_folds`."""
-        return _stacked.fit_folds(self, x, y, train_sets, watch_sets, seeds)
-
-    def predict_proba(self, x: np.ndarray) -> Float[np.ndarray, "clip class"]:
-        """Class probabilities; the mean over both views where training mirrored."""
-        return _torch.predict(self, self._fitted(), x)
-
-    def _fitted(self) -> nn.Module:
-        if self.network_ is None:
-            raise BadInput("a fitted method", "one without weights", "call fit or load weights first")
-        return self.network_
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """The trained parameters by name."""
-        return {name: value.cpu().contiguous().numpy() for name, value in self._fitted().state_dict().items()}
-
-    def load_weights(self, weights: dict[str, np.ndarray]) -> MJFN:
-        """Takes over parameters that `weights` gave; they must fit the settings."""
-        network = self.network()
-        _torch.load_state(network, weights, "MJFN")
-        self.network_ = _torch.place(network, _torch.device_of(self.device)).eval()
-        return self
+    fit = _verbs.fit
+    trace = _verbs.trace
+    fit_folds = _verbs.fit_folds
+    predict_proba = _verbs.predict_proba
+    weights = _verbs.weights
+    load_weights = _verbs.load_weights
 
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""

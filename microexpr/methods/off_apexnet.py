@@ -7,18 +7,16 @@ re-implementation that comes with Off-TANet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from microexpr.errors import BadInput
-from microexpr.methods import _stacked, _torch
+from microexpr.methods import _torch, _verbs
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.flow import MODES, centered, map_channels
 from microexpr.types import Clip, FlowMap
@@ -123,56 +121,17 @@ class OFFApexNet:
             network = Network(self.activation, self.dropout, self.classes)
         return network.to_empty(device="cpu")
 
-    def fit(self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> OFFApexNet:
-        """Trains on the given rows only, to the last epoch; `subjects` is not used, nothing is held back."""
-        self.network_, _ = _torch.fit(self, x, y)
-        return self
-
-    def trace(
-        self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str], watch: np.ndarray
-    ) -> Float[np.ndarray, "epoch watched class"]:
-        """`fit`, with the class probabilities of the rows of `watch` after every epoch."""
-        self.network_, traced = _torch.fit(self, x, y, watch)
-        return traced
-
-    def fit_folds(
-        self,
-        x: np.ndarray,
-        y: Int[np.ndarray, " clip"],
-        train_sets: Sequence[np.ndarray],
-        watch_sets: Sequence[np.ndarray],
-        seeds: Sequence[int],
-    ) -> Iterator[_stacked.Trace]:
-        """Many folds trained together; see `_stacked.fit_folds`."""
-        return _stacked.fit_folds(self, x, y, train_sets, watch_sets, seeds)
-
-    def predict_proba(self, x: np.ndarray) -> Float[np.ndarray, "clip class"]:
-        """Class probabilities."""
-        return _torch.predict(self, self._fitted(), x)
-
-    def _fitted(self) -> nn.Module:
-        if self.network_ is None:
-            raise BadInput("a fitted method", "one without weights", "call fit or load weights first")
-        return self.network_
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """The trained parameters by name."""
-        return {name: value.cpu().contiguous().numpy() for name, value in self._fitted().state_dict().items()}
-
-    def load_weights(self, weights: dict[str, np.ndarray]) -> OFFApexNet:
-        """Takes over parameters that `weights` gave; they must fit the settings."""
-        network = self.network()
-        _torch.load_state(network, weights, "OFF-ApexNet")
-        self.network_ = _torch.place(network, _torch.device_of(self.device)).eval()
-        return self
+    fit = _verbs.fit
+    trace = _verbs.trace
+    fit_folds = _verbs.fit_folds
+    predict_proba = _verbs.predict_proba
+    weights = _verbs.weights
+    draw = _verbs.no_draws
+    load_weights = _verbs.load_weights
 
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""
         return _torch.layer_table(self.network(), torch.zeros(1, 2, 28, 28))
-
-    def draw(self, clips: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Nothing: clips are not augmented."""
-        return ()
 
     def batch(self, x: Tensor, rows: Tensor, draws: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
         """Network input of training rows, "clip 2 28 28"."""

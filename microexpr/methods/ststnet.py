@@ -7,20 +7,18 @@ the authors' PyTorch code differ, the code is followed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Real, UInt8
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from microexpr.errors import BadInput
 from microexpr.kernels import pooled_convolution
-from microexpr.methods import _stacked, _torch
+from microexpr.methods import _torch, _verbs
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.flow import MODES, map_channels
 from microexpr.types import Clip
@@ -235,63 +233,27 @@ class STSTNet:
             network = Network(self.dropout, self.classes)
         return network.to_empty(device="cpu")
 
-    def fit(self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> STSTNet:
-        """Trains on the given rows only, to the last epoch; `subjects` is not used, nothing is held back."""
-        self.network_, _ = _torch.fit(self, x, y)
-        return self
-
-    def trace(
-        self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str], watch: np.ndarray
-    ) -> Float[np.ndarray, "epoch watched class"]:
-        """`fit`, with the class probabilities of the rows of `watch` after every epoch."""
-        self.network_, traced = _torch.fit(self, x, y, watch)
-        return traced
-
-    def fit_folds(
-        self,
-        x: np.ndarray,
-        y: Int[np.ndarray, " clip"],
-        train_sets: Sequence[np.ndarray],
-        watch_sets: Sequence[np.ndarray],
-        seeds: Sequence[int],
-    ) -> Iterator[_stacked.Trace]:
-        """Many folds trained together; see `_stacked.fit_folds`."""
-        return _stacked.fit_folds(self, x, y, train_sets, watch_sets, seeds)
-
-    def predict_proba(self, x: np.ndarray) -> Float[np.ndarray, "clip class"]:
-        """Class probabilities."""
-        return _torch.predict(self, self._fitted(), x)
-
-    def _fitted(self) -> nn.Module:
-        if self.network_ is None:
-            raise BadInput("a fitted method", "one without weights", "call fit or load weights first")
-        return self.network_
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Parameters and running statistics, named as in the authors' code."""
-        return {name: value.cpu().contiguous().numpy() for name, value in self._fitted().state_dict().items()}
+    fit = _verbs.fit
+    trace = _verbs.trace
+    fit_folds = _verbs.fit_folds
+    predict_proba = _verbs.predict_proba
+    weights = _verbs.weights
+    draw = _verbs.no_draws
 
     def load_weights(self, weights: dict[str, np.ndarray]) -> STSTNet:
         """Takes over what `weights` gave, or a state dictionary of the authors' code, with or without batch counts."""
-        network = self.network()
         counts = {f"bn{stream}.num_batches_tracked": np.zeros((), np.int64) for stream in (1, 2, 3)}
         # files of weights know no scalars: there a count is an array of one
         given = {
             name: value.reshape(counts[name].shape) if name in counts else value for name, value in weights.items()
         }
-        _torch.load_state(network, {**counts, **given}, "STSTNet")
-        self.network_ = _torch.place(network, _torch.device_of(self.device)).eval()
-        return self
+        return _verbs.load_weights(self, {**counts, **given})
 
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""
         network = self.network()
         network.plain = True
         return _torch.layer_table(network, torch.zeros(1, 3, 28, 28))
-
-    def draw(self, clips: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Nothing: clips are not augmented."""
-        return ()
 
     def batch(self, x: Tensor, rows: Tensor, draws: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
         """Network input of training rows, "clip 3 28 28"."""

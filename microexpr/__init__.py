@@ -1,27 +1,30 @@
 """microexpr: facial micro-expression recognition, from flow to an evaluation that can be trusted.
 
-The verbs of `microexpr.api` are public here; nothing heavy is imported before one is used.
+The verbs are public here; nothing heavy is imported before one is used.
 """
 
 from typing import Any
 
 __version__ = "0.1.0"
 
-_VERBS = ("compare", "demo", "evaluate", "experiment", "flow", "load", "report", "synthesize", "train")
+# verb -> where it is
+_VERBS = {
+    **dict.fromkeys(("compare", "evaluate", "export", "flow", "load", "report", "synthesize", "train"), "api"),
+    **dict.fromkeys(("live", "recognize", "spot", "stream"), "videos"),
+    "demo": "demonstration",
+    "experiment": "experiments:run",
+}
 _NOUNS = ("Clip", "Dataset", "Event", "FlowMap", "Fold", "Method", "Protocol")
 
 __all__ = ["__version__", *_VERBS, *_NOUNS]  # noqa: PLE0604 (names from the tables above)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "experiment":
-        from microexpr import experiments
-
-        return experiments.run
     if name in _VERBS:
-        from microexpr import api
+        import importlib
 
-        return getattr(api, name)
+        module, _, attribute = _VERBS[name].partition(":")
+        return getattr(importlib.import_module(f"microexpr.{module}"), attribute or name)
     if name in _NOUNS:
         from microexpr import types
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from microexpr.errors import BadInput
-from microexpr.types import Clip, Dataset
+from microexpr.types import Dataset
 
 if TYPE_CHECKING:
     from microexpr.evaluation.results import Run
@@ -205,12 +204,39 @@ def train(
         "subjects": len({clip.subject for clip in labelled.clips}),
         "counts": {name: int((labelled.labels == number).sum()) for number, name in enumerate(protocol.classes)},
         "data": record.data_digest(labelled.clips),
+        "input": "flow map" if all(clip.frames is None for clip in labelled.clips) else "frames",
         "versions": record.versions(),
     }
     write_file(file, weights.to_bytes(fitted, method, protocol.classes, about))
     beside = file.with_suffix(".md")
     write_file(beside, card.text(method, fitted, about, file.name).encode())
     return file, beside
+
+
+def export(weights: Path | str, out: Path | str) -> Path:
+    """Writes trained weights as ONNX, which any program can run, after checking that it answers as the method does.
+
+    Args:
+        weights: a file that `train` wrote, or the name of weights that come with the package.
+        out: a file that ends in ``.onnx``.
+
+    Raises:
+        BadInput: no such weights, a method without an ONNX form, or a place that can't be written.
+        MissingExtra: the extra ``onnx`` is not installed.
+        MicroexprError: the graph does not agree with the method; nothing is written.
+    """
+    from microexpr.methods import onnx_file
+    from microexpr.methods import weights as files
+    from microexpr.motion.files import write_file
+
+    file = Path(out)
+    if file.suffix != ".onnx":
+        raise BadInput("an output file ending in .onnx", repr(str(out)), "choose such a name")
+    if not file.parent.is_dir():
+        raise BadInput("a folder that exists", str(file.parent), "make it or choose another --out")
+    fitted, metadata = files.load(files.shipped().get(str(weights), Path(weights)))
+    write_file(file, onnx_file.export(fitted, metadata))
+    return file
 
 
 def synthesize(
@@ -327,76 +353,3 @@ def describe_method(name: str, settings: Mapping[str, Any] | None = None) -> dic
         "settings": settings_of(method),
         "layers": [dict(zip(columns, layer, strict=True)) for layer in layers],
     }
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What `demo` made: the run, the report page and the folder of plates."""
-
-    run: Run
-    report: Path
-    plates: Path
-
-
-def demo(
-    out: Path | str = "microexpr-demo",
-    *,
-    subjects: int = 4,
-    clips_per_subject: int = 6,
-    epochs: int = 30,
-    jobs: int | None = None,
-    command: str = "",
-    progress: Progress | None = None,
-) -> Demo:
-    """Renders clips of three emotions, evaluates MJFN on them under LOSO, draws plates and writes a report.
-
-    Rendered subjects share one face, so its figures are no evidence of accuracy on real faces; it shows that everything
-    works, and what the pictures mean.
-    """
-    from microexpr.evaluation import protocols, report
-    from microexpr.motion.files import write_picture
-
-    folder = Path(out)
-    data = load("synthetic", subjects=subjects, clips_per_subject=clips_per_subject)
-    run = evaluate("mjfn", data, epochs=epochs, jobs=jobs, runs=folder / "runs", command=command, progress=progress)[0]
-    plates = folder / "plates"
-    class_of = protocols.megc().class_of
-    first_of: dict[str, Clip] = {}
-    for clip in data.clips:
-        first_of.setdefault(class_of[clip.emotion], clip)
-    pictures = []
-    for name, clip in first_of.items():
-        plate, caption = _plate(clip, run, name)
-        file = plates / f"{clip.key.replace('/', '-')}.png"
-        _make_folder(plates)
-        write_picture(file, plate)
-        pictures.append((caption, file.read_bytes()))
-    return Demo(run, report.write_report([run], folder / "report.html", pictures), plates)
-
-
-def _plate(clip: Clip, run: Run, truth: str) -> tuple[np.ndarray, str]:
-    """The plate of an evaluated clip, and its caption; flow and probabilities are those of the run."""
-    from microexpr.motion.flow import clip_flow
-    from microexpr.video.draw import plate
-
-    if clip.frames is None or clip.onset is None or clip.apex is None:
-        raise BadInput("a clip with frames, onset and apex", clip.key, "plates are drawn of such clips")
-    probabilities = dict(zip(run.info["classes"], run.probabilities[run.clips.index(clip.key)], strict=True))
-    drawn = plate(
-        clip.frames.read(clip.onset),
-        clip.frames.read(clip.apex),
-        clip_flow(clip, mode=run.info["settings"]["flow_mode"]),
-        probabilities,
-        clip.onset,
-        clip.apex,
-        clip.fps,
-    )
-    units = " + ".join(clip.action_units)
-    return drawn, f"{clip.emotion} (action units {units}), truth {truth}: rendered clip {clip.key}"
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput("a place that can be written", f"{folder}: {error.strerror}", "choose another --out") from error

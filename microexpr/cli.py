@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import microexpr
-from microexpr import cli_parser, terminal
+from microexpr import cli_parser, cli_video, terminal
 from microexpr.errors import FoldFailed, MicroexprError
 
 
@@ -59,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     return cli_parser.build(
         {
             "demo": _demo,
+            "recognize": cli_video.recognize,
+            "spot": cli_video.spot,
+            "live": cli_video.live,
+            "export": cli_video.export,
             "evaluate": _evaluate,
             "experiment": _experiment,
             "compare": _compare,
@@ -353,12 +357,17 @@ def _methods(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from microexpr import api
+    from microexpr import demonstration
     from microexpr.evaluation import tables
 
-    terminal.note("rendering a small data set and evaluating MJFN on it, leaving one rendered subject out at a time")
+    terminal.note("rendering a video of three micro-expressions and recognizing them; then rendering a small data set")
+    terminal.note("and evaluating MJFN on it, leaving one rendered subject out at a time")
     with terminal.progress_bars() as progress:
-        made = api.demo(options.out, jobs=options.jobs, command=options.command_line, progress=progress)
+        made = demonstration.demo(options.out, jobs=options.jobs, command=options.command_line, progress=progress)
+    for warning in made.recording.warnings:
+        terminal.note(f"warning: {warning}")
     console = terminal.console()
+    cli_video.print_recording(str(made.video), made.recording)
+    console.print()
     tables.print_run(made.run, console)
     console.print(f"\nreport   {made.report}\nplates   {made.plates}\nrun      {made.run.folder}", soft_wrap=True)

@@ -40,9 +40,49 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
         added.set_defaults(run=runs[name])
         return added
 
-    add = command("demo", "render clips, evaluate MJFN on them, write a report; needs no input", "microexpr demo")
+    add = command("demo", "render a video, recognize it, evaluate MJFN, write a report; no input", "microexpr demo")
     add.add_argument("--out", default="microexpr-demo", metavar="DIR", help="output folder (default: %(default)s)")
     add.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: one for each core)")
+
+    add = command(
+        "recognize",
+        "video files or picture folders -> events; with --out also an annotated video and plates",
+        "microexpr recognize interview.mp4 --out interview-events",
+    )
+    _add_inputs(add)
+    add.add_argument(
+        "--out", metavar="DIR", help="write events.json, events.csv, pictures and an annotated video there"
+    )
+    _add_weights(add)
+    add.add_argument("--onset", type=int, metavar="N", help="judge only the movement that begins at this frame")
+    add.add_argument("--apex", type=int, metavar="N", help="the frame at which it is largest (default: searched)")
+    add.add_argument("--jobs", type=int, default=1, metavar="N", help="inputs at once (default: %(default)s)")
+    add.add_argument("--json", action="store_true", help="print the events as JSON")
+
+    add = command("spot", "the movements of a face without what they show", "microexpr spot interview.mp4")
+    _add_inputs(add)
+    add.add_argument("--json", action="store_true", help="print the intervals as JSON")
+
+    add = command(
+        "live",
+        "recognize a camera, or a file paced at its own rate; print events as they end",
+        "microexpr live --source 0 --record today",
+    )
+    add.add_argument("--source", default="0", help="number of a camera, or a file (default: %(default)s)")
+    add.add_argument("--record", metavar="DIR", help="keep the video, the events and their plates in this folder")
+    _add_camera(add)
+    _add_weights(add)
+    add.add_argument("--json", action="store_true", help="print every event as a line of JSON")
+
+    add = command(
+        "export",
+        "write trained weights as ONNX, checked against the method; needs the extra onnx",
+        "microexpr export mjfn-megc2019 --out mjfn.onnx",
+    )
+    add.add_argument(
+        "weights", metavar="FILE.safetensors", help="weights, or the name of some that come with the package"
+    )
+    add.add_argument("--out", required=True, metavar="FILE.onnx", help="the ONNX file")
 
     add = command(
         "evaluate",
@@ -96,7 +136,7 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true", help="print the summary as JSON")
 
     add = command("bench", "the measurements of benchmarks/; needs a source checkout", "microexpr bench flow --quick")
-    add.add_argument("what", choices=("flow", "loso"), help="which")
+    add.add_argument("what", choices=("flow", "loso", "spotting", "stream"), help="which")
     add.add_argument("options", nargs=argparse.REMAINDER, help="options of the script, e.g. --quick")
 
     add = command(
@@ -122,6 +162,29 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     add.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="show it with this setting")
     add.add_argument("--json", action="store_true", help="print as JSON")
     return parser
+
+
+def _add_inputs(add: argparse.ArgumentParser) -> None:
+    add.add_argument("inputs", nargs="+", metavar="INPUT", help="a video file or a folder of numbered pictures")
+    _add_camera(add)
+
+
+def _add_camera(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "--fps",
+        type=float,
+        metavar="N",
+        help="frames a second; needed for folders, and for files that state a wrong rate",
+    )
+    add.add_argument(
+        "--detector", default="haar", metavar="NAME", help="haar (default), precropped, yunet, mediapipe or file"
+    )
+    add.add_argument("--detector-file", metavar="FILE", help="the model of yunet, or the landmarks of file")
+
+
+def _add_weights(add: argparse.ArgumentParser) -> None:
+    add.add_argument("--weights", metavar="FILE", help="trained weights (default: those that come with the package)")
+    add.add_argument("--method", metavar="NAME", help="the weights of this method that come with the package")
 
 
 def _add_data(add: argparse.ArgumentParser) -> None:

@@ -120,13 +120,17 @@ class Fold:
 
 @dataclass(frozen=True)
 class Event:
-    """One micro-expression found in a video.
+    """One facial movement found in a video.
 
     Attributes:
         onset, apex, offset: frame numbers.
         onset_seconds, apex_seconds, offset_seconds: the same on the video's own clock.
-        probabilities: class name -> probability.
-        strength: motion at the apex, in pixels of the aligned face.
+        kind: ``"micro"``, or ``"macro"`` for a movement that lasts longer than half a second.
+        strength: motion of the region that moved most, at the apex, in pixels of the aligned face.
+        noise: what the same measure shows while the face is quiet.
+        regions: names of the regions that moved most, the strongest first.
+        probabilities: class name -> probability; empty where nothing was classified.
+        abstained: why no class is named, in plain words; None where one is.
     """
 
     onset: int
@@ -135,8 +139,19 @@ class Event:
     onset_seconds: float
     apex_seconds: float
     offset_seconds: float
-    probabilities: Mapping[str, float]
+    kind: str
     strength: float
+    noise: float
+    regions: tuple[str, ...]
+    probabilities: Mapping[str, float]
+    abstained: str | None = None
+
+    @property
+    def emotion(self) -> str | None:
+        """The most probable class; None where the recognizer abstained."""
+        if self.abstained is not None or not self.probabilities:
+            return None
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
 
 
 @runtime_checkable

@@ -83,7 +83,7 @@ def correlation(frames: Shifted, residual: str) -> float:
 def test_flow_of_the_face_survives_a_head_shift(subject: int, units: tuple[str, ...], pixels: float):
     frames = scene(subject, units, pixels)
     aligned = correlation(frames, "points")
-    assert aligned > 0.97
+    assert aligned > 0.99
     # Without the residual the head's shift is in the flow: worse at half a pixel already, far worse at two.
     assert correlation(frames, "off") < (0.95 if pixels < 1 else 0.75)
 
@@ -96,7 +96,7 @@ def test_transform_is_the_heads_motion(subject: int, units: tuple[str, ...]):
     registration = Registration(onset, face_of(onset))
     found, inliers = registration.transform(frames.read(1))
     assert largest_error(found, head(frames), registration.face) < 0.12
-    assert 50 <= inliers <= 150
+    assert 45 <= inliers <= 100
 
 
 def test_transform_of_a_large_face_is_in_frame_pixels():
@@ -132,7 +132,7 @@ def test_a_quiet_face_stays():
     registration = Registration(onset, face_of(onset))
     aligned = registration.align(frames.read(1))
     assert aligned.shift_px < 0.05
-    assert aligned.inliers > 100
+    assert aligned.inliers > 75
     assert not aligned.lost
     first = registration.align(onset).image.astype(int)
     assert np.abs(first - aligned.image).mean() < 2  # noise only
@@ -156,7 +156,7 @@ def test_residual_off_is_the_onset_crop():
     onset, apex = frames.read(0), frames.read(1)
     registration = Registration(onset, face_of(onset), residual="off")
     aligned = registration.align(apex)
-    crop = cv2.warpAffine(apex, crop_transform(registration.face), (224, 224), flags=cv2.INTER_CUBIC)
+    crop = cv2.warpAffine(apex, crop_transform(registration.face), (224, 224), flags=cv2.INTER_LINEAR)
     assert np.abs(aligned.image.astype(int) - crop).max() <= 1
     assert (aligned.shift_px, aligned.inliers, aligned.lost) == (0.0, 0, False)
 
@@ -186,7 +186,7 @@ def test_no_points_where_the_face_moves():
     face, points = registration.face, registration._points
     frame = points @ inverse(registration._to_tracked())[:, :2].T + inverse(registration._to_tracked())[:, 2]
     across, down = (frame - [face.x - 0.5, face.y - 0.5]).T / face.width
-    assert len(points) == 150
+    assert len(points) == 100
     for left, top, right, bottom in (BROWS, *EYES, MOUTH):
         assert not ((across > left) & (across < right) & (down > top) & (down < bottom)).any()
     assert (np.hypot(across - 0.5, down - 0.5) < 0.51).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ import pytest
 from microexpr.datasets._render import FEATURES, MAGNIFICATION, PORTRAIT_LEFT, PORTRAIT_TOP, Identity, RenderedFrames
 from microexpr.errors import BadInput, UnknownName
 from microexpr.faces import detect
-from microexpr.faces.detect import DETECTORS, Face, choose, detector, face_of_row
+from microexpr.faces.detect import DETECTORS, Face, choose, detector, face_of_row, faces_in
 
 
 def in_frame(feature: str) -> np.ndarray:
@@ -25,11 +27,14 @@ def portrait() -> np.ndarray:
     return RenderedFrames(1, identity=Identity((0, 0)), crop=False).read(0)
 
 
-def test_every_registered_detector_can_be_made(tmp_path: Path):
-    model = tmp_path / "model.onnx"
-    model.write_bytes(b"not read before the first frame")
+def test_every_registered_detector_can_be_made(tmp_path: Path, monkeypatch):
+    model, table = tmp_path / "model.onnx", tmp_path / "face.csv"
+    for file in (model, table):
+        file.write_bytes(b"not read before the first frame")
+    monkeypatch.setitem(sys.modules, "mediapipe", types.SimpleNamespace(__version__="0"))
+    settings = {"yunet": {"model": model}, "file": {"path": table}}
     for name in DETECTORS:
-        made = detector(name, **({"model": model} if name == "yunet" else {}))
+        made = detector(name, **settings.get(name, {}))
         assert made.name == name
         assert made.version
 
@@ -86,6 +91,21 @@ def test_choose():
     assert note == "3 faces in frame 3; took the largest, 20 pixels wide"
     with pytest.raises(BadInput, match="expected a face, got none in frame 12; begin the clip"):
         choose([], 12)
+
+
+def test_faces_in_asks_by_number_where_a_detector_knows_numbers():
+    class ByNumber:
+        name, version = "by number", "1"
+
+        def __call__(self, frame: np.ndarray) -> list[Face]:
+            raise AssertionError
+
+        def at(self, number: int) -> list[Face]:
+            return [Face(number, 0, 10, 10)]
+
+    frame = np.zeros((20, 30, 3), np.uint8)
+    assert faces_in(frame, 7, ByNumber()) == [Face(7, 0, 10, 10)]
+    assert faces_in(frame, 7, detector("precropped")) == [Face(5, 0, 20, 20)]
 
 
 @pytest.mark.parametrize(("width", "height", "corner"), [(224, 224, (0, 0)), (100, 60, (20, 0)), (60, 100, (0, 20))])

@@ -13,15 +13,23 @@ LEVELS = [
     {"kernels"},
     {"motion", "faces", "datasets", "spotting"},
     {"methods", "evaluation", "video"},
-    {"api", "experiments"},
-    {"cli", "cli_parser", "app", "terminal", "__main__"},
+    {"api", "experiments", "videos", "classifier", "demonstration"},
+    {"cli", "cli_parser", "cli_video", "app", "terminal", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # Within a level: the one chain, and what a part may import of its neighbors.
 CHAIN = {
     *(("spotting", "motion"), ("spotting", "faces"), ("motion", "faces")),
     ("experiments", "api"),
-    *(("__main__", "cli"), ("cli", "cli_parser"), ("cli", "terminal"), ("cli_parser", "terminal")),
+    *(("videos", "classifier"), ("demonstration", "api"), ("demonstration", "videos")),
+    *(
+        ("__main__", "cli"),
+        ("cli", "cli_parser"),
+        ("cli", "cli_video"),
+        ("cli_video", "terminal"),
+        ("cli", "terminal"),
+        ("cli_parser", "terminal"),
+    ),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from microexpr.errors import BadInput
-from microexpr.video import source
+from microexpr.video import _video_file, source
 from microexpr.video.source import open_source
 
 WIDTH, HEIGHT = 64, 48
@@ -220,8 +220,8 @@ def test_a_disk_that_fails_gives_what_was_read(tmp_path, monkeypatch):
 
     path = write_video(tmp_path / "clip.mp4", [picture(n) for n in range(20)], codec="libx264")
     opened = open_source(path)
-    whole = source._opened
-    monkeypatch.setattr(source, "_opened", lambda path: Failing(whole(path)))
+    whole = _video_file._opened
+    monkeypatch.setattr(_video_file, "_opened", lambda path: Failing(whole(path)))
     frames = list(opened.frames())
     assert len(frames) == 12  # those that the decoder held back, too
     assert [number_in(frame.image) for frame in frames[:8]] == list(range(8))

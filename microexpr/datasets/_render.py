@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from microexpr.datasets._blink import Blink, closed, eye_region, lid
 from microexpr.errors import BadInput, UnknownName
 
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
@@ -148,11 +149,15 @@ class Identity:
         """Gamma, contrast, saturation and warmth of the light; (1, 1, 1, 0) would be the portrait's own."""
         return np.random.default_rng([2, *self.seed]).uniform([0.85, 0.88, 0.75, -0.03], [1.35, 1.0, 1.05, 0.04])
 
-    def portrait_points(self, points: Float[np.ndarray, "2 h w"]) -> Float[np.ndarray, "2 h w"]:
-        """Where in the portrait (x, y) the resting face shows at frame points (x, y)."""
+    def unwarped(self, points: Float[np.ndarray, "2 h w"]) -> Float[np.ndarray, "2 h w"]:
+        """Frame points (x, y) as points of the portrait, which is mirrored where asked for but not warped."""
         x = FRAME_WIDTH - 1 - points[0] if self.mirrored else points[0]
         corner = np.array([PORTRAIT_LEFT, PORTRAIT_TOP])[:, None, None]
-        place = (corner - 0.5 + (np.stack([x, points[1]]) + 0.5) / MAGNIFICATION).astype(np.float32)
+        return (corner - 0.5 + (np.stack([x, points[1]]) + 0.5) / MAGNIFICATION).astype(np.float32)
+
+    def portrait_points(self, points: Float[np.ndarray, "2 h w"]) -> Float[np.ndarray, "2 h w"]:
+        """Where in the portrait (x, y) the resting face shows at frame points (x, y)."""
+        place = self.unwarped(points)
         return place - _bells(place, self.traits)  # to show a feature further out, look further in
 
 
@@ -300,6 +305,8 @@ class RenderedFrames:
         fps: frames a second.
         head_pixels: bound of the slow head shift, pixels of the 640x480 frame; 0 keeps the head still.
         crop: True for a fixed 224x224 face crop, False for the 640x480 frame.
+        blinks: eye blinks. They cover skin and eyes instead of moving them, so they are no part of the true flow.
+        flicker: bound of the slow relative change of the light; 0 keeps it steady.
     """
 
     length: int
@@ -309,6 +316,8 @@ class RenderedFrames:
     fps: float = 200.0
     head_pixels: float = 0.3
     crop: bool = True
+    blinks: tuple[Blink, ...] = ()
+    flicker: float = FLICKER
 
     @property
     def view(self) -> View:
@@ -328,8 +337,26 @@ class RenderedFrames:
 
     def clean(self, number: int) -> Float[np.ndarray, "h w 3"]:
         """One frame without flicker, noise and rounding, 0..255."""
-        fine = (_pixels(self.view) + self._backward(number) + (PADDING + 0.5)) * OVERSAMPLING - 0.5
+        place = _pixels(self.view) + self._backward(number)
+        picture = self._neutral_at(place)
+        if shut := closed(self.blinks, number):
+            self._close_eyes(picture, place, shut)
+        return picture
+
+    def _neutral_at(self, place: Float[np.ndarray, "2 h w"]) -> Float[np.ndarray, "h w 3"]:
+        """The face at rest at points (x, y) of the view."""
+        fine = (place + (PADDING + 0.5)) * OVERSAMPLING - 0.5
         return _remap(_neutral(self.identity, self.view), *fine)
+
+    def _close_eyes(self, picture: Float[np.ndarray, "h w 3"], place: Float[np.ndarray, "2 h w"], shut: float) -> None:
+        """Draws the upper lids over the eyes of a picture that shows the face at points (x, y) of the view."""
+        corner = np.array([self.view.left, self.view.top], np.float32)[:, None, None]
+        points = corner - np.float32(0.5) + (place + np.float32(0.5)) / np.float32(self.view.magnification)
+        eyes = eye_region(self.identity.unwarped(points))
+        cover, higher = lid(self.identity.portrait_points(points[:, *eyes]), shut)
+        source = place[:, *eyes].copy()
+        source[1] -= higher * np.float32(MAGNIFICATION * self.view.magnification)
+        picture[eyes] += cover[..., None] * (self._neutral_at(source) - picture[eyes])
 
     def strength(self, number: int) -> float:
         """The envelope at one frame, 0..1: how far the strongest movement has gone."""
@@ -368,7 +395,7 @@ class RenderedFrames:
 
     def _light(self, number: int) -> float:
         """Slow light flicker: brightness relative to frame 0."""
-        return 1.0 + FLICKER / 4 * float(self._sway(6, 2, 0.5, 4.0, number).sum())
+        return 1.0 + self.flicker / 4 * float(self._sway(6, 2, 0.5, 4.0, number).sum())
 
     def _backward(self, number: int) -> Float[np.ndarray, "2 h w"]:
         """d_k: where the neutral picture is looked up, less the pixel's own place; view pixels."""

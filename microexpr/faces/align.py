@@ -27,7 +27,8 @@ BROWS = (0.06, 0.06, 0.94, 0.22)
 EYES = ((0.10, 0.22, 0.45, 0.38), (0.55, 0.22, 0.90, 0.38))
 MOUTH = (0.22, 0.54, 0.78, 0.82)
 
-WINDOW, LEVELS = 21, 2  # of the Lucas-Kanade pyramid
+WINDOW, LEVELS = 17, 2  # of the Lucas-Kanade pyramid
+ITERATIONS, PRECISION = 10, 0.03  # of a point in a level: the most steps, and the step in pixels that ends them
 FEWEST = 12  # points and inliers; a similarity has four unknowns
 FEWEST_FRACTION = 0.2  # inliers to points
 LARGEST_ZOOM = 1.25  # a face that grew or shrank by more is another one, or a wrong fit
@@ -39,12 +40,14 @@ class Aligned:
 
     Attributes:
         image: the face, uint8, RGB "size size 3" or gray "size size" like the frame.
+        transform: where points of the onset frame's head are in this frame, frame pixels, "2 3".
         shift_px: how far the middle of the face has moved since the onset frame, frame pixels.
         inliers: tracked points that move with the head; 0 with ``residual="off"``.
         lost: the points could not be followed, so only the onset frame's crop was applied.
     """
 
     image: UInt8[np.ndarray, "size size *c"]
+    transform: Float64[np.ndarray, "2 3"]
     shift_px: float
     inliers: int
     lost: bool
@@ -92,12 +95,14 @@ class Registration:
         residual: ``"points"``, or ``"off"`` for the onset frame's crop alone, the common practice.
         points: largest number of points.
         quality: the weakest corner that is taken, as a fraction of the strongest.
-        distance: smallest distance of two points, pixels of the tracked picture.
+        distance: smallest distance of two points, sides of the face box; what lies close together errs together.
         threshold: largest distance of an inlier from the fit, pixels of the tracked picture.
         size, margin: see `crop_transform`.
 
-    On rendered frames the largest error of 150 points within 0.25 pixel was a third of that of 300 within 0.35.
     Pixels of the tracked picture are frame pixels up to a face of `WORKING_SIDE`; larger faces are shrunk to it.
+    The defaults are the quickest of those that were not less exact than any slower ones, see
+    ``benchmarks/registration.py``: a tight threshold leaves out more of what moves with the face, and a hundred points
+    that keep apart serve better than more of them close together. Gray frames are aligned in less time than RGB ones.
 
     Raises:
         BadInput: the frame is not RGB or gray, the face box lies outside it, or a setting is out of range.
@@ -109,10 +114,10 @@ class Registration:
         onset: UInt8[np.ndarray, "h w *c"],
         face: Face,
         residual: str = "points",
-        points: int = 150,
+        points: int = 100,
         quality: float = 0.005,
-        distance: float = 4.0,
-        threshold: float = 0.25,
+        distance: float = 0.035,
+        threshold: float = 0.18,
         *,
         size: int = SIZE,
         margin: float = 0.0,
@@ -131,7 +136,8 @@ class Registration:
         self._points: Float32[np.ndarray, "points 2"] = np.zeros((0, 2), np.float32)
         if residual == "points":
             picture = self._tracked(onset)
-            self._points = _corners(picture, self._mask(picture.shape), points, quality, distance)
+            apart = distance * self._scale * max(face.width, face.height)
+            self._points = _corners(picture, self._mask(picture.shape), points, quality, apart)
             self._onset = picture
 
     def transform(self, frame: UInt8[np.ndarray, "h w *c"]) -> tuple[Float64[np.ndarray, "2 3"], int]:
@@ -145,7 +151,7 @@ class Registration:
         identity = np.eye(2, 3)
         if len(self._points) < FEWEST:
             return identity, 0
-        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01)
+        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, ITERATIONS, PRECISION)
         # OpenCV builds the onset's pyramid anew each time: its Python binding takes pictures only.
         there, found, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # OpenCV's stubs forbid None
             self._onset,
@@ -171,7 +177,9 @@ class Registration:
         return after(inverse(to_tracked), after(fit, to_tracked)), inliers
 
     def align(self, frame: UInt8[np.ndarray, "h w *c"]) -> Aligned:
-        """A frame, laid over the onset frame's face: resampled once, bicubically; beyond its border it is continued.
+        """A frame, laid over the onset frame's face: resampled once; beyond its border it is continued.
+
+        Between pixels it is linear: a bicubic picture takes ten times as long and gives no better flow.
 
         Raises:
             BadInput: the frame is of another size than the onset frame.
@@ -182,11 +190,11 @@ class Registration:
         moved, inliers = self.transform(frame)
         # From the aligned face to the onset frame, on to this frame.
         lookup = after(moved, inverse(self.crop))
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         image = cv2.warpAffine(frame, lookup, (self.size, self.size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         middle = np.array([*self.face.center, 1.0])
         shift = float(np.hypot(*(moved @ middle - middle[:2])))
-        return Aligned(image, shift, inliers, self.residual == "points" and inliers == 0)
+        return Aligned(image, moved, shift, inliers, self.residual == "points" and inliers == 0)
 
     def _check(self, frame: np.ndarray) -> None:
         if frame.shape[:2] != self._shape:

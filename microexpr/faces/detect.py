@@ -18,10 +18,14 @@ from microexpr.errors import BadInput, UnknownName
 
 # name -> ("module:class", what it is)
 DETECTORS: dict[str, tuple[str, str]] = {
+    "file": ("microexpr.faces.landmarks:LandmarkFile", "landmarks from an OpenFace CSV or an .npz file of yours"),
     "haar": ("microexpr.faces.detect:Haar", "frontal faces, by the cascades that come with OpenCV (default)"),
+    "mediapipe": ("microexpr.faces.landmarks:MediaPipe", "MediaPipe's face mesh (the extra 'mediapipe')"),
     "precropped": ("microexpr.faces.detect:Precropped", "the frame is a face crop already: its largest middle square"),
     "yunet": ("microexpr.faces.detect:YuNet", "OpenCV's FaceDetectorYN, with a model file of yours"),
 }
+# What `--detector-file` is for those that read one.
+FILE_SETTINGS = {"yunet": "model", "file": "path"}
 CASCADES = ("default", "alt2")
 
 # A cascade's box ends above the chin: it is moved down and enlarged, in sides of the box. Measured on the portrait.
@@ -54,7 +58,12 @@ class Face:
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds faces; `name` and `version` go into the output."""
+    """Finds faces; `name` and `version` go into the output.
+
+    Optional: ``at(number) -> list[Face]``, for a detector that knows the faces by the frame's number (`Frame.index` of
+    the source, from 0) and not by the picture. Where a detector has it, it is used instead of the call; `faces_in` does
+    so.
+    """
 
     @property
     def name(self) -> str: ...
@@ -85,6 +94,16 @@ def detector(name: str = "haar", **options: Any) -> Detector:
         advice = f"it has {', '.join(known)}" if known else "it has none"
         raise BadInput(f"settings of the face detector {name!r}", unknown[0], advice)
     return made(**options)
+
+
+def faces_in(frame: UInt8[np.ndarray, "h w *c"], number: int, find: Detector) -> list[Face]:
+    """The faces of a frame, asked for by its number where the detector knows them by number.
+
+    Raises:
+        BadInput: the frame is not RGB or gray, or the detector's file holds no such number.
+    """
+    by_number = getattr(find, "at", None)
+    return find(frame) if by_number is None else by_number(number)
 
 
 def choose(faces: list[Face], frame_number: int) -> tuple[Face, str | None]:
@@ -217,15 +236,20 @@ class YuNet:
 
 
 def face_of_row(row: Float[np.ndarray, "fields=15"]) -> Face:
-    """One row of FaceDetectorYN (box, eyes, nose tip, mouth corners, score) -> a box around eyes and mouth.
+    """One row of FaceDetectorYN (box, eyes, nose tip, mouth corners, score) -> a box around eyes and mouth."""
+    points = row[4:14].reshape(5, 2).astype(float)
+    return around(points[:2], points[3:], float(row[14]))
+
+
+def around(eyes: Float[np.ndarray, "eyes=2 2"], mouth: Float[np.ndarray, "corners=2 2"], score: float) -> Face:
+    """The box of a face by the middles of its eyes and the corners of its mouth, (x, y) in frame pixels.
 
     Of the two distances the one that asks for the larger box counts: a turned head brings the eyes together.
     """
-    points = row[4:14].reshape(5, 2).astype(float)
-    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
-    between, below = np.hypot(*(points[1] - points[0])), np.hypot(*(mouth - eyes))
+    middle, lips = eyes.mean(axis=0), mouth.mean(axis=0)
+    between, below = np.hypot(*(eyes[1] - eyes[0])), np.hypot(*(lips - middle))
     side = float(max(between / EYE_DISTANCE, below / EYES_TO_MOUTH))
-    return _square(float(eyes[0]), float(eyes[1]) + (0.5 - EYES_FROM_TOP) * side, side, float(row[14]))
+    return _square(float(middle[0]), float(middle[1]) + (0.5 - EYES_FROM_TOP) * side, side, score)
 
 
 def _square(across: float, down: float, side: float, score: float) -> Face:

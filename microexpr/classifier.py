@@ -1,0 +1,117 @@
+"""Trained weights as the recognizer uses them: what was seen of a movement in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from microexpr.errors import BadInput, UnknownName
+from microexpr.types import Clip, FlowMap
+from microexpr.video.recognizer import Evidence
+
+# The published maps show less of the face than our crop: eyes 0.58 of the width apart and at a quarter of the height,
+# read off the mean strain of the 442 maps. (left, top, right, bottom) in sides of the aligned face.
+MAP_CROP = (0.155, 0.0925, 0.845, 0.7825)
+
+
+@dataclass(frozen=True)
+class WeightsClassifier:
+    """Trained weights as the recognizer uses them: evidence in, calibrated probabilities out.
+
+    Attributes:
+        name: the weights and the method, for the output.
+        method: fitted.
+        classes: names in the order of the method's classes.
+        on_maps: whether the method was trained on published flow maps, so that flow is brought into their form.
+        temperature: see `methods.calibrated.temper`.
+        threshold: a top probability below it is not trusted.
+        flow_mode: solver of `motion.flow`.
+    """
+
+    name: str
+    method: Any
+    classes: tuple[str, ...]
+    on_maps: bool
+    temperature: float
+    threshold: float
+    flow_mode: str
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        from microexpr.methods.calibrated import temper
+
+        x = self.method.represent(self._clip(evidence))
+        probabilities = temper(np.asarray(self.method.predict_proba(x[None])[0], float), self.temperature)
+        return {name: float(value) for name, value in zip(self.classes, probabilities, strict=True)}
+
+    def _clip(self, evidence: Evidence) -> Clip:
+        """The evidence as the clip that training would have seen."""
+        about: dict[str, Any] = {"key": "video", "dataset": "", "subject": "", "emotion": "", "fps": math.nan}
+        if self.on_maps:
+            return Clip(**about, onset=None, apex=None, offset=None, flow=published_form(evidence.flow))
+        return Clip(**about, onset=0, apex=1, offset=1, frames=_Pair(evidence.onset, evidence.apex))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Onset and apex as the frames 0 and 1 of a clip."""
+
+    onset: UInt8[np.ndarray, "h w 3"]
+    apex: UInt8[np.ndarray, "h w 3"]
+
+    def __len__(self) -> int:
+        return 2
+
+    def read(self, number: int) -> UInt8[np.ndarray, "h w 3"]:
+        return (self.onset, self.apex)[number]
+
+
+def published_form(flow: Float[np.ndarray, "2 h w"]) -> FlowMap:
+    """Flow of the aligned face "2 h w" in the form of the published maps: their part of the face, their stretching."""
+    from microexpr.motion.flow import published_map
+
+    height, width = flow.shape[1:]
+    left, top, right, bottom = MAP_CROP
+    part = flow[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+    return published_map(part)
+
+
+def classifier(weights: Path | str | None = None, method: str | None = None) -> WeightsClassifier:
+    """The classifier of trained weights.
+
+    Args:
+        weights: a file that `api.train` or `api.export` wrote, or the name of weights that come with the package; the
+            default is the better calibrated of those.
+        method: the weights of this method that come with the package.
+
+    Raises:
+        BadInput: both were given, or the file holds no weights of ours.
+        UnknownName: no weights of that name or method come with the package.
+    """
+    from microexpr.methods import weights as files
+
+    if weights is not None and method is not None:
+        raise BadInput("--weights or --method", "both", "weights know their method: leave one of them out")
+    shipped = files.shipped()
+    if weights is None:
+        names = {name.rpartition("-")[0]: name for name in shipped}
+        if method is not None and method not in names:
+            raise UnknownName("method with weights in the package", method, names)
+        weights = files.DEFAULT if method is None else names[method]
+    file = shipped.get(str(weights), Path(weights))
+    fitted, metadata = files.load(file)
+    record = metadata["record"]
+    return WeightsClassifier(
+        name=f"{metadata['method']} ({file.name})",
+        method=fitted,
+        classes=tuple(metadata["classes"]),
+        on_maps=record.get("input") == "flow map",
+        temperature=record.get("temperature", 1.0),
+        threshold=record.get("threshold", 0.0),
+        flow_mode=metadata["settings"].get("flow_mode", "clg"),
+    )

@@ -1,0 +1,229 @@
+"""The commands that take a video: argument text -> verb -> print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from microexpr import terminal
+from microexpr.errors import BadInput, MicroexprError
+
+if TYPE_CHECKING:
+    from microexpr.types import Event
+    from microexpr.videos import Recording
+
+
+def recognize(options: argparse.Namespace) -> int:
+    """`microexpr recognize`: every input by itself; one that fails leaves the others alone."""
+    if options.onset is not None and len(options.inputs) > 1:
+        raise BadInput("one input with --onset", f"{len(options.inputs)}", "recognize them one by one")
+    if options.jobs < 1:
+        raise BadInput("at least 1 job", str(options.jobs), "set --jobs to the number of worker processes")
+    settings = {
+        "fps": options.fps,
+        "weights": options.weights,
+        "method": options.method,
+        "onset": options.onset,
+        "apex": options.apex,
+        **_detector(options),
+    }
+    folders = _folders(options.inputs, options.out)
+    return _each(options, "recognize", folders, settings)
+
+
+def spot(options: argparse.Namespace) -> int:
+    """`microexpr spot`: movements without what they show."""
+    settings = {"fps": options.fps, **_detector(options)}
+    return _each(options, "spot", [None] * len(options.inputs), settings)
+
+
+def _detector(options: argparse.Namespace) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"detector": options.detector}
+    if options.detector_file is not None:
+        from microexpr.faces.detect import FILE_SETTINGS
+
+        if options.detector not in FILE_SETTINGS:
+            reading = ", ".join(FILE_SETTINGS)
+            raise BadInput(f"a detector that reads a file: {reading}", options.detector, "leave --detector-file out")
+        chosen["detector_options"] = {FILE_SETTINGS[options.detector]: options.detector_file}
+    return chosen
+
+
+def _each(options: argparse.Namespace, verb: str, folders: Sequence[Path | None], settings: dict[str, Any]) -> int:
+    """Runs a verb over the inputs and prints what it found; the exit status."""
+    import joblib
+
+    jobs = min(getattr(options, "jobs", 1), len(options.inputs))
+    tasks = list(zip(options.inputs, folders, strict=True))
+    if jobs > 1:
+        calls = (joblib.delayed(_attempt)(verb, given, out, settings, None) for given, out in tasks)
+        results = joblib.Parallel(jobs, return_as="generator")(calls)
+    else:
+        results = (_attempt(verb, given, out, settings, options.debug) for given, out in tasks)
+    shown: list[dict[str, Any]] = []
+    failed = 0
+    for given, result in zip(options.inputs, results, strict=True):
+        if isinstance(result, MicroexprError):
+            failed += 1
+            terminal.note(f"{given}: {result}" if len(tasks) > 1 else str(result))
+            shown.append({"input": given, "error": str(result)})
+            continue
+        for warning in result.warnings:
+            terminal.note(f"warning: {warning}" if len(tasks) == 1 else f"warning: {given}: {warning}")
+        shown.append({"input": given, **to_json(result)})
+        if not options.json:
+            print_recording(given, result)
+    if options.json and not (failed == len(tasks) == 1):
+        terminal.print_json(shown)
+    return (2 if len(tasks) == 1 else 1) if failed else 0
+
+
+def _attempt(verb: str, given: str, out: Path | None, settings: dict[str, Any], debug: bool | None) -> Any:
+    """A recording, or the error that it ended with; `debug` is None in a worker process, which shows no progress."""
+    import contextlib
+
+    from microexpr import videos
+
+    with terminal.progress_bars() if debug is not None else contextlib.nullcontext() as progress:
+        try:
+            if verb == "spot":
+                return videos.spot(given, progress=progress, **settings)
+            return videos.recognize(given, out, progress=progress, **settings)
+        except MicroexprError as error:
+            if debug:
+                raise
+            return error
+
+
+def _folders(inputs: Sequence[str], out: str | None) -> list[Path | None]:
+    """Where each input's files go: the folder itself for one, a folder in it named for each of several."""
+    if out is None:
+        return [None] * len(inputs)
+    if len(inputs) == 1:
+        return [Path(out)]
+    names: list[Path | None] = []
+    for given in inputs:
+        name, number = Path(given).resolve().stem, 2
+        while Path(out) / name in names:
+            name, number = f"{Path(given).resolve().stem}-{number}", number + 1
+        names.append(Path(out) / name)
+    return names
+
+
+def live(options: argparse.Namespace) -> None:
+    """`microexpr live`: prints events as they end."""
+    from microexpr import videos
+
+    source: Any = int(options.source) if options.source.isdecimal() else options.source
+    console = terminal.console()
+
+    def each(event: Event, latency: float) -> None:
+        if options.json:
+            import json
+
+            print(json.dumps({**event_json(event), "latency_ms": round(1000 * latency, 1)}), flush=True)  # noqa: T201
+        else:
+            console.print(f"{_line(event)}   latency {1000 * latency:.0f} ms", soft_wrap=True)
+            sys.stdout.flush()
+
+    terminal.note("press Ctrl-C to end")
+    recording = videos.live(
+        source,
+        options.record,
+        fps=options.fps,
+        weights=options.weights,
+        method=options.method,
+        each=each,
+        **_detector(options),
+    )
+    for warning in recording.warnings:
+        terminal.note(f"warning: {warning}")
+    about = recording.about
+    latency = about["latency_ms"]
+    terminal.note(
+        f"{len(recording.events)} events in {about['frames']} frames, {about['dropped']} dropped; the answer to a "
+        f"frame came after {latency['p50']:.1f} ms in the median, {latency['p99']:.1f} ms for the slowest hundredth"
+    )
+    for file in recording.files.values():
+        if isinstance(file, Path):
+            console.print(str(file), soft_wrap=True)
+
+
+def export(options: argparse.Namespace) -> None:
+    """`microexpr export`."""
+    from microexpr import api
+
+    terminal.console().print(str(api.export(options.weights, options.out)), soft_wrap=True)
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event for machines."""
+    import dataclasses
+
+    return {**dataclasses.asdict(event), "emotion": event.emotion}
+
+
+def to_json(recording: Recording) -> dict[str, Any]:
+    """A recording for machines."""
+    files = {
+        kind: [str(one) for one in file] if isinstance(file, list) else str(file)
+        for kind, file in recording.files.items()
+    }
+    return {"events": [event_json(event) for event in recording.events], "about": recording.about, "files": files}
+
+
+def print_recording(name: str, recording: Recording) -> None:
+    """What the video is, a line for each event, and what was written."""
+    console = terminal.console()
+    about = recording.about
+    rate = about["effective_fps"]
+    seconds = f", {about['frames'] / rate:.1f} s at {rate:.4g} frames a second" if rate else ""
+    width, height = about["size"]
+    console.print(f"{name}: {about['frames']} frames of {width}x{height}{seconds}", soft_wrap=True)
+    if "method" in about:
+        console.print(f"{about['method']}, face by {about['detector']}", soft_wrap=True)
+    if not recording.events:
+        console.print("no movement found", soft_wrap=True)
+    else:
+        console.print()
+        rows = [_row(number, event) for number, event in enumerate(recording.events, start=1)]
+        terminal.print_table(list(rows[0]), rows)
+    if recording.files:
+        console.print()
+        for kind, file in recording.files.items():
+            if isinstance(file, Path):
+                console.print(f"{kind:<9}{file}", soft_wrap=True)
+            elif file:
+                console.print(f"{kind:<9}{file[0].parent}, {len(file)} of them", soft_wrap=True)
+
+
+def _row(number: int, event: Event) -> dict[str, Any]:
+    return {
+        "#": number,
+        "kind": event.kind,
+        "onset s": f"{event.onset_seconds:.3f}",
+        "apex s": f"{event.apex_seconds:.3f}",
+        "offset s": f"{event.offset_seconds:.3f}",
+        "ms": round(1000 * (event.offset_seconds - event.onset_seconds)),
+        "emotion": _decision(event),
+        "strength px": f"{event.strength:.2f}",
+        "moved most": ", ".join(event.regions),
+    }
+
+
+def _decision(event: Event) -> str:
+    if event.emotion is None:
+        return f"({event.abstained})"
+    return f"{event.emotion} {100 * event.probabilities[event.emotion]:.0f} %"
+
+
+def _line(event: Event) -> str:
+    """An event in one line."""
+    duration = 1000 * (event.offset_seconds - event.onset_seconds)
+    return (
+        f"{event.onset_seconds:8.3f} s  {event.kind}  {duration:4.0f} ms  {_decision(event)}  {event.strength:.2f} px  "
+        f"{', '.join(event.regions)}"
+    )

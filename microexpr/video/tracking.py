@@ -1,0 +1,268 @@
+"""One face, followed through a video: where it is, and how its regions move against a reference frame.
+
+A face is searched for once, on the reference frame, and every later frame is registered to that one (`faces.align`).
+While nothing moves, the reference is renewed from time to time, because a head turns and light changes; motion is
+carried over, so that its values stay continuous.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from microexpr.errors import BadInput
+from microexpr.faces.align import Registration
+from microexpr.faces.detect import Detector, Face, choose
+from microexpr.faces.regions import EYE_OPENINGS, NAMES, region_means
+from microexpr.motion.flow import flow_between
+from microexpr.video.source import Frame
+
+MOTION_SIZE = 112  # pixels; side of the aligned face that regional motion is measured on
+ALIGNED_SIZE = 224  # pixels; the aligned face that strengths are stated in
+MARGIN = 0.2  # sides of the face box around it that are kept of a frame
+LARGEST_FACE, SHRUNK_FACE = 320.0, 256.0  # pixels; a face larger than the first is shrunk to the second
+SEARCH_SECONDS = 0.1  # between two searches for a face
+PATIENCE_SECONDS = 0.1  # a face that can't be followed for longer is lost
+RENEWAL_SECONDS = 1.0  # the shortest time between two references
+LARGEST_AGE_SECONDS = 5.0  # of a reference; then it is also checked that there is still a face
+LARGEST_DRIFT = 0.02  # sides of the face box that it may move before the reference is renewed
+NEAR_EYES = tuple(
+    number for number, name in enumerate(NAMES) if "brow" in name or "cheek" in name
+)  # regions that a blink drags along
+SAME_FACE = 0.3  # intersection over union of two boxes of one face
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is kept of a frame: the face with a margin.
+
+    Attributes:
+        picture: RGB "h w 3".
+        face: its box in the reference frame, in pixels of this picture.
+        reference: number of the frame that is the reference; views of one reference lie on one another.
+    """
+
+    picture: UInt8[np.ndarray, "h w 3"]
+    face: Face
+    reference: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """One frame with its face.
+
+    Attributes:
+        frame: the frame.
+        box: the face in it, frame pixels; None while there is none.
+        view: the face and its surroundings; None while there is none.
+        motion: how far every region of `faces.regions.NAMES` has moved, "region 2", pixels of the face aligned to
+            224x224; its zero is arbitrary. None while there is no face, or in a frame that could not be registered.
+        eyes: the same of the eye openings.
+        lost: there is no face, or it could not be followed for a while.
+    """
+
+    frame: Frame
+    box: Face | None = None
+    view: View | None = None
+    motion: Float[np.ndarray, "region 2"] | None = None
+    eyes: Float[np.ndarray, "eye 2"] | None = None
+    lost: bool = False
+
+
+class FaceTracker:
+    """Follows the largest face of a video.
+
+    Args:
+        detector: finds faces.
+        residual: see `faces.align.Registration`.
+
+    Attributes:
+        notes: what the user should know, such as several faces; each said once.
+        faces: frames with a face so far.
+    """
+
+    def __init__(self, detector: Detector, residual: str = "points") -> None:
+        self._detector, self._residual = detector, residual
+        self._reference: _Reference | None = None
+        self._searched = self._followed = -math.inf
+        self._carried = np.zeros((0, 2))
+        self._missed = 0
+        self.notes: list[str] = []
+        self.faces = 0
+
+    def push(self, frame: Frame, quiet: bool) -> Tracked:
+        """The face of the next frame.
+
+        Args:
+            frame: the next frame.
+            quiet: nothing moves, so this frame may become the reference.
+        """
+        if self._reference is None:
+            return self._search(frame)
+        reference = self._reference
+        found = reference.compare(frame)
+        if found is None:
+            if frame.seconds - self._followed <= PATIENCE_SECONDS:
+                return Tracked(frame)
+            self._reference = None
+            return self._search(frame)
+        self._followed = frame.seconds
+        self.faces += 1
+        box, vectors, view = found
+        vectors = vectors + self._carried
+        age = frame.seconds - reference.frame.seconds
+        drift = math.hypot(box.center[0] - reference.face.center[0], box.center[1] - reference.face.center[1])
+        far = drift > LARGEST_DRIFT * box.width
+        if quiet and age > RENEWAL_SECONDS and (far or age > LARGEST_AGE_SECONDS):
+            if age > LARGEST_AGE_SECONDS and self._is_gone(frame, box):
+                self._reference = None
+                return self._search(frame)
+            renewed = self._start(frame, box)
+            if renewed is not None:
+                self._reference, self._carried = renewed, vectors
+                view = renewed.view(frame)
+        return _tracked(frame, box, view, vectors)
+
+    def _search(self, frame: Frame) -> Tracked:
+        if frame.seconds - self._searched < SEARCH_SECONDS:
+            return Tracked(frame, lost=True)
+        self._searched = frame.seconds
+        faces = self._faces(frame)
+        if not faces:
+            return Tracked(frame, lost=True)
+        face, note = choose(faces, frame.index)
+        if note and not any("faces in frame" in said for said in self.notes):
+            self.notes.append(note)
+        reference = self._start(frame, face)
+        if reference is None:
+            return Tracked(frame, lost=True)
+        self._reference, self._followed = reference, frame.seconds
+        self.faces += 1
+        vectors = np.zeros((len(NAMES) + len(EYE_OPENINGS), 2))
+        self._carried = vectors
+        return _tracked(frame, face, reference.view(frame), vectors)
+
+    def _faces(self, frame: Frame) -> list[Face]:
+        at: Callable[[int], list[Face]] | None = getattr(self._detector, "at", None)
+        return at(frame.index) if at else self._detector(frame.image)
+
+    def _start(self, frame: Frame, face: Face) -> _Reference | None:
+        """A new reference; None where the face is too small, or too even to be followed."""
+        try:
+            reference = _Reference(frame, face, self._residual)
+        except BadInput as error:
+            if str(error) not in self.notes:
+                self.notes.append(str(error))
+            return None
+        if reference.compare(frame) is None:
+            note = f"the face in frame {frame.index} has too little texture to be followed"
+            if not any("too little texture" in said for said in self.notes):
+                self.notes.append(note)
+            return None
+        return reference
+
+    def _is_gone(self, frame: Frame, box: Face) -> bool:
+        """Whether twice in a row another face was found, but none where the followed one is."""
+        faces = self._faces(frame)
+        here = any(_overlap(face, box) > SAME_FACE for face in faces)
+        self._missed = 0 if here or not faces else self._missed + 1
+        return self._missed > 1
+
+
+class _Reference:
+    """A frame whose face the following frames are compared with."""
+
+    def __init__(self, frame: Frame, face: Face, residual: str) -> None:
+        self.frame, self.face = frame, face
+        height, width = frame.image.shape[:2]
+        across, down = MARGIN * face.width, MARGIN * face.height
+        self._left, self._top = max(0, math.floor(face.x - across)), max(0, math.floor(face.y - down))
+        self._right = min(width, math.ceil(face.x + face.width + across))
+        self._bottom = min(height, math.ceil(face.y + face.height + down))
+        if self._right - self._left < 1 or self._bottom - self._top < 1:
+            raise BadInput("a face inside the frame", f"a box at ({face.x:.0f}, {face.y:.0f})", "check the detector")
+        side = max(face.width, face.height)
+        self._scale = 1.0 if side <= LARGEST_FACE else SHRUNK_FACE / side
+        self._size = (
+            max(1, round((self._right - self._left) * self._scale)),
+            max(1, round((self._bottom - self._top) * self._scale)),
+        )
+        picture = self._cut(frame)
+        scale = self._size[0] / (self._right - self._left), self._size[1] / (self._bottom - self._top)
+        self._kept = Face(
+            (face.x - self._left + 0.5) * scale[0] - 0.5,
+            (face.y - self._top + 0.5) * scale[1] - 0.5,
+            face.width * scale[0],
+            face.height * scale[1],
+            face.score,
+        )
+        self._registration = Registration(picture, self._kept, residual, size=ALIGNED_SIZE)
+        self._at_rest = self._small(picture)
+
+    def view(self, frame: Frame) -> View:
+        return View(self._cut(frame), self._kept, self.frame.index)
+
+    def compare(self, frame: Frame) -> tuple[Face, Float[np.ndarray, "region 2"], View] | None:
+        """Box, motion of regions and eyes, and view of a frame; None if it can't be registered."""
+        picture = self._cut(frame)
+        aligned = self._registration.align(_gray(picture))
+        if aligned.lost:
+            return None
+        field = flow_between(self._at_rest, _shrunk(aligned.image))
+        scale = ALIGNED_SIZE / MOTION_SIZE
+        vectors = np.concatenate([region_means(field), _eye_means(field)]).astype(float) * scale
+        center = aligned.transform @ np.array([*self._kept.center, 1.0])
+        moved = (center - np.array(self._kept.center)) / self._scale
+        box = Face(self.face.x + float(moved[0]), self.face.y + float(moved[1]), self.face.width, self.face.height, 1.0)
+        return box, vectors, View(picture, self._kept, self.frame.index)
+
+    def _cut(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
+        import cv2
+
+        cut = frame.image[self._top : self._bottom, self._left : self._right]
+        if self._scale == 1:
+            return cut.copy()  # the frame's own memory is let go
+        return cv2.resize(cut, self._size, interpolation=cv2.INTER_AREA)
+
+    def _small(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "112 112"]:
+        return _shrunk(self._registration.align(_gray(picture)).image)
+
+
+def _gray(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    import cv2
+
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+
+
+def _shrunk(face: UInt8[np.ndarray, "224 224"]) -> UInt8[np.ndarray, "112 112"]:
+    import cv2
+
+    return cv2.resize(face, (MOTION_SIZE, MOTION_SIZE), interpolation=cv2.INTER_AREA)
+
+
+def _eye_means(field: Float[np.ndarray, "2 h w"]) -> Float[np.ndarray, "eye 2"]:
+    height, width = field.shape[1:]
+    boxes = [
+        field[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        for left, top, right, bottom in EYE_OPENINGS
+    ]
+    return np.stack([box.mean(axis=(1, 2)) for box in boxes])
+
+
+def _tracked(frame: Frame, box: Face, view: View, vectors: Float[np.ndarray, "region 2"]) -> Tracked:
+    split = len(vectors) - len(EYE_OPENINGS)
+    return Tracked(frame, box, view, vectors[:split], vectors[split:])
+
+
+def _overlap(one: Face, other: Face) -> float:
+    """Intersection over union."""
+    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    common = width * height
+    return common / (one.width * one.height + other.width * other.height - common)

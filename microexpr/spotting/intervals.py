@@ -127,7 +127,7 @@ class Spotter:
         index: int,
         seconds: float,
         motion: Float[np.ndarray, "region 2"] | None,
-        eyes: Float[np.ndarray, "eye 2"] | None = None,
+        eyes: Float[np.ndarray, " eye"] | None = None,
     ) -> list[Interval]:
         """One frame; returns the movements that it ends.
 
@@ -139,7 +139,8 @@ class Spotter:
             seconds: its time; grows.
             motion: of every region since the reference, pixels of the aligned face; None where the face is lost. The
                 reference may change between frames only if the caller keeps the values continuous.
-            eyes: the same of the eye openings; None where they are not known, then no blink is.
+            eyes: how far the pixels of the eye openings have moved on average, pixels, likewise continuous; None where
+                that is not known: then no blink is recognized.
         """
         if motion is None:
             ended = self._cut("the face was lost")
@@ -147,9 +148,11 @@ class Spotter:
             self._above = None
             self.level = self.threshold = math.nan
             return ended
-        still = np.median(motion, axis=0)
         self._regions = len(motion)
-        row = _Row(index, seconds, (motion if eyes is None else np.concatenate([motion, eyes])) - still)
+        moved = motion - np.median(motion, axis=0)
+        if eyes is not None:
+            moved = np.concatenate([moved, np.stack([eyes, np.zeros_like(eyes)], axis=1)])
+        row = _Row(index, seconds, moved)
         if self._history and seconds <= self._history[-1].seconds:
             came = f"{seconds:g} s after {self._history[-1].seconds:g} s"
             raise BadInput("frames in the order of their times", came, "push every frame once, in order")

@@ -16,12 +16,12 @@ from jaxtyping import Float, Float32, UInt8
 
 from microexpr.faces.align import Registration
 from microexpr.faces.detect import Detector
-from microexpr.faces.regions import NAMES, region_means
+from microexpr.faces.regions import NAMES, NEAR_EYES, region_means
 from microexpr.motion.flow import flow_between
 from microexpr.spotting.intervals import Interval, Spotter, Spotting
 from microexpr.types import Event
 from microexpr.video.source import Frame
-from microexpr.video.tracking import NEAR_EYES, FaceTracker, Tracked, View
+from microexpr.video.tracking import FaceTracker, Tracked, View
 
 KEPT_SECONDS = 0.95  # of views: a micro-expression, and the moment until it is known to have ended
 NAMED_REGIONS = 3  # of an event

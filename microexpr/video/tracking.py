@@ -8,7 +8,6 @@ carried over, so that its values stay continuous.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,8 @@ from jaxtyping import Float, UInt8
 
 from microexpr.errors import BadInput
 from microexpr.faces.align import Registration
-from microexpr.faces.detect import Detector, Face, choose
-from microexpr.faces.regions import EYE_OPENINGS, NAMES, region_means
+from microexpr.faces.detect import Detector, Face, choose, faces_in
+from microexpr.faces.regions import EYE_OPENINGS, NAMES, eye_motion, region_means
 from microexpr.motion.flow import flow_between
 from microexpr.video.source import Frame
 
@@ -30,9 +29,6 @@ PATIENCE_SECONDS = 0.1  # a face that can't be followed for longer is lost
 RENEWAL_SECONDS = 1.0  # the shortest time between two references
 LARGEST_AGE_SECONDS = 5.0  # of a reference; then it is also checked that there is still a face
 LARGEST_DRIFT = 0.02  # sides of the face box that it may move before the reference is renewed
-NEAR_EYES = tuple(
-    number for number, name in enumerate(NAMES) if "brow" in name or "cheek" in name
-)  # regions that a blink drags along
 SAME_FACE = 0.3  # intersection over union of two boxes of one face
 
 
@@ -61,7 +57,7 @@ class Tracked:
         view: the face and its surroundings; None while there is none.
         motion: how far every region of `faces.regions.NAMES` has moved, "region 2", pixels of the face aligned to
             224x224; its zero is arbitrary. None while there is no face, or in a frame that could not be registered.
-        eyes: the same of the eye openings.
+        eyes: how far the pixels of the eye openings have moved on average, "eye", pixels; likewise.
         lost: there is no face, or it could not be followed for a while.
     """
 
@@ -69,7 +65,7 @@ class Tracked:
     box: Face | None = None
     view: View | None = None
     motion: Float[np.ndarray, "region 2"] | None = None
-    eyes: Float[np.ndarray, "eye 2"] | None = None
+    eyes: Float[np.ndarray, " eye"] | None = None
     lost: bool = False
 
 
@@ -131,7 +127,7 @@ class FaceTracker:
         if frame.seconds - self._searched < SEARCH_SECONDS:
             return Tracked(frame, lost=True)
         self._searched = frame.seconds
-        faces = self._faces(frame)
+        faces = faces_in(frame.image, frame.index, self._detector)
         if not faces:
             return Tracked(frame, lost=True)
         face, note = choose(faces, frame.index)
@@ -145,10 +141,6 @@ class FaceTracker:
         vectors = np.zeros((len(NAMES) + len(EYE_OPENINGS), 2))
         self._carried = vectors
         return _tracked(frame, face, reference.view(frame), vectors)
-
-    def _faces(self, frame: Frame) -> list[Face]:
-        at: Callable[[int], list[Face]] | None = getattr(self._detector, "at", None)
-        return at(frame.index) if at else self._detector(frame.image)
 
     def _start(self, frame: Frame, face: Face) -> _Reference | None:
         """A new reference; None where the face is too small, or too even to be followed."""
@@ -167,7 +159,7 @@ class FaceTracker:
 
     def _is_gone(self, frame: Frame, box: Face) -> bool:
         """Whether twice in a row another face was found, but none where the followed one is."""
-        faces = self._faces(frame)
+        faces = faces_in(frame.image, frame.index, self._detector)
         here = any(_overlap(face, box) > SAME_FACE for face in faces)
         self._missed = 0 if here or not faces else self._missed + 1
         return self._missed > 1
@@ -214,7 +206,8 @@ class _Reference:
             return None
         field = flow_between(self._at_rest, _shrunk(aligned.image))
         scale = ALIGNED_SIZE / MOTION_SIZE
-        vectors = np.concatenate([region_means(field), _eye_means(field)]).astype(float) * scale
+        eyes = np.stack([eye_motion(field), np.zeros(len(EYE_OPENINGS), np.float32)], axis=1)
+        vectors = np.concatenate([region_means(field), eyes]).astype(float) * scale
         center = aligned.transform @ np.array([*self._kept.center, 1.0])
         moved = (center - np.array(self._kept.center)) / self._scale
         box = Face(self.face.x + float(moved[0]), self.face.y + float(moved[1]), self.face.width, self.face.height, 1.0)
@@ -244,18 +237,9 @@ def _shrunk(face: UInt8[np.ndarray, "224 224"]) -> UInt8[np.ndarray, "112 112"]:
     return cv2.resize(face, (MOTION_SIZE, MOTION_SIZE), interpolation=cv2.INTER_AREA)
 
 
-def _eye_means(field: Float[np.ndarray, "2 h w"]) -> Float[np.ndarray, "eye 2"]:
-    height, width = field.shape[1:]
-    boxes = [
-        field[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-        for left, top, right, bottom in EYE_OPENINGS
-    ]
-    return np.stack([box.mean(axis=(1, 2)) for box in boxes])
-
-
 def _tracked(frame: Frame, box: Face, view: View, vectors: Float[np.ndarray, "region 2"]) -> Tracked:
     split = len(vectors) - len(EYE_OPENINGS)
-    return Tracked(frame, box, view, vectors[:split], vectors[split:])
+    return Tracked(frame, box, view, vectors[:split], vectors[split:, 0])
 
 
 def _overlap(one: Face, other: Face) -> float:

@@ -241,7 +241,9 @@ def write(models: Sequence[Studied], data: Data, command: str, out: Path) -> Non
         file = weights.shipped_file(one.weights)
         file.parent.mkdir(exist_ok=True)
         replace_file(file, weights.to_bytes(one.fitted, one.name, data.classes, about, half=True))
-        replace_file(file.with_suffix(".md"), card.text(one.name, one.fitted, about, file.name).encode())
+        method, metadata = weights.load(file)  # the card tells what is in the file
+        content = card.text(one.name, method, metadata["record"], file.name)
+        replace_file(file.with_suffix(".md"), content.encode())
     machine = record.machine()
     same = {
         "processor": f"{machine['processor']}, {machine['cores']} cores",

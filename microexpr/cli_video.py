@@ -54,11 +54,11 @@ def _detector(options: argparse.Namespace) -> dict[str, Any]:
 
 def _each(options: argparse.Namespace, verb: str, folders: Sequence[Path | None], settings: dict[str, Any]) -> int:
     """Runs a verb over the inputs and prints what it found; the exit status."""
-    import joblib
-
     jobs = min(getattr(options, "jobs", 1), len(options.inputs))
     tasks = list(zip(options.inputs, folders, strict=True))
     if jobs > 1:
+        import joblib
+
         calls = (joblib.delayed(_attempt)(verb, given, out, settings, None) for given, out in tasks)
         results = joblib.Parallel(jobs, return_as="generator")(calls)
     else:

@@ -267,6 +267,8 @@ def test_the_card_has_its_sections_and_the_figures_of_the_csv(name):
     assert f"| negative log likelihood | {whole['nll']} | {whole['nll_calibrated']} |" in text
     assert f"| expected calibration error | {whole['ece']} | {whole['ece_calibrated']} |" in text
     assert f"T = {whole['temperature']}" in text
+    worse = float(whole["nll_calibrated"]) >= float(whole["nll"])
+    assert ("made the log likelihood no better" in text) == worse
     assert f"is under {whole['threshold']}" in text
     assert f"{whole['coverage']} % of the answers were given" in text
     assert f"{whole['accuracy_answered']} % of those were right" in text

@@ -144,10 +144,12 @@ def _calibration(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         [f"{row['from']} to {row['to']}", row["answers"], row["confidence"], row["accuracy"]]
         for row in figures["reliability"]
     ]
+    helped = float(whole["nll_calibrated"]) < float(whole["nll"])
+    verdict = "" if helped else " For people it was not fitted on it made the log likelihood no better."
     return f"""## Calibration
 
 Probabilities are tempered: p^(1/T), normalized, with T = {record["temperature"]:.3f}, fitted on the answers above. The
-figures are those of every fold with the temperature of the others.
+figures are those of every fold with the temperature of the others.{verdict}
 
 {_table(["", "as trained", "tempered"], before_after)}
 

@@ -31,6 +31,7 @@ RETURNED = 0.25  # of its peak: a movement that fell below it has ended
 TAIL = 0.12  # seconds waited after that, to see where the face came to rest
 LEVEL = 0.1  # of its peak, where the begin and the end of a movement are read
 BLINK = 0.7  # motion of the eyes, in that of the regions beside them: more is a blink, which drags those along
+FACE_LOST, VIDEO_ENDED, HELD = "the face was lost", "the video ended", "it was held"  # why an end was not seen
 STILL_RISING = 0.9  # of its peak: a movement above it at the end of a video has not begun to fall
 
 
@@ -114,6 +115,7 @@ class Spotter:
         self._above: float | None = None  # since when motion is above the threshold
         self._movement: _Movement | None = None
         self._regions = 0
+        self._last = -math.inf  # time of the last frame
         self.level = math.nan
         self.threshold = math.nan
 
@@ -141,9 +143,16 @@ class Spotter:
                 reference may change between frames only if the caller keeps the values continuous.
             eyes: how far the pixels of the eye openings have moved on average, pixels, likewise continuous; None where
                 that is not known: then no blink is recognized.
+
+        Raises:
+            BadInput: the time is not after that of the frame before.
         """
+        if seconds <= self._last:
+            came = f"{seconds:g} s after {self._last:g} s"
+            raise BadInput("frames in the order of their times", came, "push every frame once, in order")
+        self._last = seconds
         if motion is None:
-            ended = self._cut("the face was lost")
+            ended = self._cut(FACE_LOST)
             self._history.clear()
             self._above = None
             self.level = self.threshold = math.nan
@@ -153,9 +162,6 @@ class Spotter:
         if eyes is not None:
             moved = np.concatenate([moved, np.stack([eyes, np.zeros_like(eyes)], axis=1)])
         row = _Row(index, seconds, moved)
-        if self._history and seconds <= self._history[-1].seconds:
-            came = f"{seconds:g} s after {self._history[-1].seconds:g} s"
-            raise BadInput("frames in the order of their times", came, "push every frame once, in order")
         self._history.append(row)
         while self._history[0].seconds < seconds - self._kept:
             self._history.popleft()
@@ -163,28 +169,33 @@ class Spotter:
 
     def flush(self) -> list[Interval]:
         """The end of the video; returns a movement that was under way. Then the spotter is as new but for its noise."""
-        ended = self._cut("the video ended")
+        ended = self._cut(VIDEO_ENDED)
         self._history.clear()
         self._above = None
+        self._last = -math.inf
         return ended
 
     @property
     def _kept(self) -> float:
-        return self.settings.held + 2 * (BASELINE_SECONDS + TAIL)
+        """Seconds of the past that are asked for: the rest before a movement and, in one, all of it."""
+        return 2 * (BASELINE_SECONDS + TAIL) + (self.settings.held if self._movement else 0.0)
 
     def _watch(self, row: _Row) -> list[Interval]:
         """A frame while the face is quiet."""
-        rest = [past.motion for past in self._history if row.seconds - BASELINE_SECONDS - LAG <= past.seconds]
+        rest = [past for past in self._history if row.seconds - BASELINE_SECONDS - LAG <= past.seconds]
         lagged = sum(past.seconds > row.seconds - LAG for past in self._history)
         # At the very beginning there is nothing older: the first frames are the rest.
-        rest = rest[: max(len(rest) - lagged, min(3, len(rest) - 1))]
+        older = rest[: max(len(rest) - lagged, min(3, len(rest) - 1))]
+        # Shut eyes are no rest: against them open ones would be a movement that does not end.
+        rest = [past for past in older if not past.blink] or older
         self.level, self.threshold = 0.0, self.settings.smallest
         if not rest:
             return []
-        baseline = np.mean(rest, axis=0)
+        baseline = np.mean([past.motion for past in rest], axis=0)
         now = np.mean([past.motion for past in self._history if past.seconds > row.seconds - SMOOTHING], axis=0)
         lengths = np.hypot(*(now - baseline).T)
         thresholds = np.maximum(self.settings.smallest, self.settings.factor * self._noise(len(lengths)))
+        row.blink = self._shut(lengths)
         shares = self._seeing(lengths)[: self._regions] / thresholds[: self._regions]
         most = int(np.argmax(shares))
         self.level, self.threshold = float(lengths[most]), float(thresholds[most])
@@ -206,6 +217,12 @@ class Spotter:
         seen = np.where(lengths > LEAK * lengths[self._regions :].max(), lengths, 0)
         seen[self._near_eyes] = 0
         return seen
+
+    def _shut(self, lengths: Float[np.ndarray, " region"]) -> bool:
+        """Whether the eyes are closing, shut or opening: they move, and as in a blink."""
+        least = np.maximum(self.settings.smallest, self.settings.factor * self._noise(len(lengths)))
+        eyes = slice(self._regions, None)
+        return bool((lengths[eyes] > least[eyes]).any()) and is_blink(lengths, self._regions, self._near_eyes)
 
     def _noise(self, regions: int) -> Float[np.ndarray, " region"]:
         if self._variance is None:
@@ -229,7 +246,9 @@ class Spotter:
         movement = self._movement
         assert movement is not None  # for the type checker
         share = movement.follow(row)
-        self.level = float(self._seeing(np.hypot(*(row.motion - movement.baseline).T))[: self._regions].max())
+        lengths = np.hypot(*(row.motion - movement.baseline).T)
+        row.blink = self._shut(lengths)
+        self.level = float(self._seeing(lengths)[: self._regions].max())
         lasts = row.seconds - movement.begin
         if share > RETURNED and lasts < self.settings.held:
             movement.returned = None
@@ -238,15 +257,16 @@ class Spotter:
             movement.returned = row.seconds
         if row.seconds - movement.returned < TAIL and lasts < self.settings.held:
             return []
-        return self._end(None if lasts < self.settings.held else "it was held", movement.returned)
+        return self._end(None if lasts < self.settings.held else HELD, movement.returned)
 
     def _cut(self, why: str) -> list[Interval]:
         movement = self._movement
         if movement is None or not self._history:
             self._movement = None
             return []
-        ended = movement.returned is not None
-        return self._end(None if ended else why, movement.returned or self._history[-1].seconds)
+        if movement.returned is not None:
+            return self._end(None, movement.returned)
+        return self._end(why, self._history[-1].seconds)
 
     def _end(self, cut: str | None, returned: float) -> list[Interval]:
         """Measures the movement over its whole length and goes back to watching."""
@@ -267,7 +287,7 @@ class Spotter:
         """What a movement comes to; in a blink, what is left of it away from the eyes."""
         motion = np.stack([row.motion for row in rows])
         inside = np.array([begin <= row.seconds <= returned for row in rows])
-        baseline = motion[~inside & np.array([row.seconds < begin for row in rows])]
+        baseline = motion[np.array([row.seconds < begin and not row.blink for row in rows])]
         rest = baseline[-BASELINE_FRAMES:].mean(axis=0) if len(baseline) else motion[0]
         largest = np.linalg.norm(motion[inside] - rest, axis=2).max(axis=0) if inside.any() else noise
         smallest = self.settings.smallest
@@ -285,13 +305,14 @@ def is_blink(lengths: Float[np.ndarray, " region"], regions: int, near_eyes: Seq
     return bool(lengths[regions:].max() > BLINK * lengths[list(near_eyes)].max())
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Row:
     """What is kept of a frame: motion of regions and eyes less the regions' median, which is left of the head's."""
 
     index: int
     seconds: float
     motion: Float[np.ndarray, "region 2"]
+    blink: bool = False
 
 
 class _Movement:
@@ -323,14 +344,15 @@ def _measure(
     """Onset, apex and offset of a movement seen from `begin` to `returned`; None if it is too weak or does not last."""
     times = np.array([row.seconds for row in rows])
     inside = (times >= begin) & (times <= returned)
-    before, after = times < begin - SMOOTHING, times > returned
+    open_eyes = np.array([not row.blink for row in rows])
+    before, after = open_eyes & (times < begin - SMOOTHING), open_eyes & (times > returned)
     for _ in range(2):  # the second time with the begin and end that the first one found
         deviation = motion - _rest(times, motion, before, after, cut)
         apex, share = _projected(times, deviation, inside)
         onset, onset_place = _foot(times, share, apex, -1, _floor(share, before))
         offset, offset_place = _foot(times, share, apex, 1, _floor(share, before))
-        before = (times < onset_place) & (times > onset_place - BASELINE_SECONDS)
-        after = (times > offset_place) & (times < offset_place + 2 * TAIL)
+        before = open_eyes & (times < onset_place) & (times > onset_place - BASELINE_SECONDS)
+        after = open_eyes & (times > offset_place) & (times < offset_place + 2 * TAIL)
         inside = (times >= onset_place) & (times <= offset_place)
         if before.sum() < 2 or not inside.any():
             break

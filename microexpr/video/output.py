@@ -20,7 +20,8 @@ PLATES = "plates"
 
 
 class Output:
-    """Writes to one folder; a plate as soon as its event is known, the rest at the end.
+    """Writes to one folder: a plate when the next event is known, so that it shows the time after its own, the rest at
+    the end.
 
     Args:
         folder: made where it does not exist; what an earlier recognition left in it is replaced.
@@ -32,6 +33,7 @@ class Output:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._plates: list[Path] = []
+        self._waiting: tuple[Event, Evidence, str] | None = None
         try:
             (folder / PLATES).mkdir(parents=True, exist_ok=True)
             for old in (folder / PLATES).glob("event-*.png"):
@@ -40,9 +42,17 @@ class Output:
             raise BadInput("a folder that can be written", f"{folder} ({error.strerror})", "choose another") from error
 
     def keep(self, event: Event, evidence: Evidence | None, track: Track, method: str) -> None:
-        """Draws the plate of an event that was classified."""
-        if evidence is None:
+        """Takes an event; one that was classified gets a plate."""
+        self._draw(track)
+        if evidence is not None:
+            self._waiting = event, evidence, method
+
+    def _draw(self, track: Track) -> None:
+        """The plate of the event before."""
+        if self._waiting is None:
             return
+        event, evidence, method = self._waiting
+        self._waiting = None
         file = self._folder / PLATES / f"event-{len(self._plates) + 1:03d}-frame-{event.onset}.png"
         write_picture(file, event_plate(event, evidence.onset, evidence.apex, evidence.flow, track, method))
         self._plates.append(file)
@@ -62,6 +72,7 @@ class Output:
         progress: Callable[[str, int, int], None] | None = None,
     ) -> dict[str, Path | list[Path]]:
         """Writes tables and timeline and, reading the source once more, the annotated video; says what lies where."""
+        self._draw(track)
         as_json, table = write_events(self._folder, events, about)
         files: dict[str, Path | list[Path]] = {"events": as_json, "table": table, "plates": self._plates}
         files["timeline"] = self._folder / "timeline.png"

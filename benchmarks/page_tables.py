@@ -3,6 +3,7 @@
 <!-- figures: leak-MACHINE -->            table of a results file; database names after it keep those only
 <!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
 <!-- figures: loso-MACHINE -->            the table of `benchmarks/loso.py`
+<!-- figures: spotting-MACHINE quiet -->  and stream, weights: see `video_tables`
 <!-- figures: pictures leak -->           the experiment's pictures in docs/images
 <!-- figures: experiments -->             every experiment, and its page where it has been measured
 <!-- end of figures -->
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from video_tables import video_table
 
 from microexpr import experiments, methods
 from microexpr.evaluation import published
@@ -258,6 +260,8 @@ def renewed(text: str) -> str:
             made = experiments_table()
         elif name.startswith("loso-"):
             made = training_table(name)
+        elif name.startswith(("spotting-", "stream-", "weights-")):
+            made = video_table(name, read(name), rest)
         elif name == "pictures":
             made = pictures_of(*rest)
         else:

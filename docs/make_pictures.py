@@ -1,4 +1,4 @@
-"""The pictures of docs/how-it-works.md: one rendered smile on its way from a frame to a prediction.
+"""The pictures docs/images/stage-*.png: one rendered smile on its way from a frame to a prediction.
 
     python docs/make_pictures.py [--weights FILE] [--out docs/images]
 
@@ -25,25 +25,27 @@ from microexpr.faces.align import BROWS, EYES, MOUTH, Registration
 from microexpr.faces.detect import Face, choose, detector
 from microexpr.faces.regions import EYE_OPENINGS, NAMED, NAMES, NEAR_EYES
 from microexpr.methods.calibrated import temper
-from microexpr.motion.color import flow_to_color, wheel_picture
+from microexpr.motion.color import flow_to_color
 from microexpr.motion.flow import magnitude, strain
 from microexpr.types import Event
 from microexpr.video import canvas
 from microexpr.video.canvas import BLUE, INK, ORANGE, PAPER, RULE, SKY, SOFT, Chart, write
+from microexpr.video.draw import _with_wheel, event_plate
 from microexpr.video.recognizer import Evidence, Recognizer
 from microexpr.video.source import open_source
+from microexpr.video.track import Track
 from microexpr.video.tracking import Tracked
 
 FPS, SECONDS = 200.0, 1.9
-SMILE = Movement(onset=220, apex=252, offset=296, action_units=("6", "12"), amplitude=2.0, asymmetry=0.05)
+SMILE = Movement(onset=220, apex=252, offset=296, action_units=("6", "12"), amplitude=1.5, asymmetry=0.05)
 BLINK = Blink(start=90, length=44)
-HEAD = 2.0  # pixels of slow sway
+HEAD = 4.0  # pixels of slow sway
 PANEL, LARGE, FRAME, GAP, CAPTION = 224, 448, 320, 16, 30
 WIDTH = 5 * GAP + 4 * PANEL
 GROUND, BAR, NAMED_BAR = (250, 251, 252), (176, 190, 208), (31, 98, 158)
 DIFFERENCE = 8  # times
 ARROW = 30  # times
-STEP = 8  # gray levels: finer differences are sensor noise, which makes large files
+STEPS = {"face": 8, "aligned": 6, "regions": 6, "flow": 6, "map": 4, "plate": 4}  # gray levels; finer is sensor noise
 
 
 @dataclass(frozen=True)
@@ -265,12 +267,6 @@ def _legend(picture: np.ndarray, chart: Chart, lines: Sequence[tuple[np.ndarray,
         x -= 18
 
 
-def with_wheel(picture: np.ndarray) -> np.ndarray:
-    marked, size = picture.copy(), picture.shape[0] // 5
-    marked[-size - 4 : -4, 4 : size + 4] = wheel_picture(size)
-    return marked
-
-
 def dark(values: np.ndarray) -> np.ndarray:
     """0 white, the largest black."""
     return np.rint(255 * (1 - values / max(float(values.max()), 1e-9))).astype(np.uint8)
@@ -280,7 +276,7 @@ def flow_picture(seen: Seen) -> np.ndarray:
     """The flow as colors, as arrows on the face, its length and its strain."""
     flow = seen.evidence.flow
     picture = paper(WIDTH, 2 * GAP + PANEL + CAPTION - 8)
-    put(picture, with_wheel(flow_to_color(flow)), GAP, "flow: hue is direction")
+    put(picture, _with_wheel(flow_to_color(flow)), GAP, "flow: hue is direction")
     left = 2 * GAP + PANEL
     put(picture, seen.evidence.onset, left, "the same as arrows, x14")
     for y in range(12, PANEL, 20):
@@ -344,11 +340,20 @@ def decision_picture(seen: Seen, named: WeightsClassifier) -> np.ndarray:
     return picture
 
 
-def save(picture: np.ndarray, file: Path) -> None:
-    """A small file."""
-    levels = np.minimum(STEP * np.rint(picture / STEP), 255).astype(np.uint8)
-    levels[picture == 255] = 255
-    Image.fromarray(levels).save(file, optimize=True)
+def plate_picture(seen: Seen, named: WeightsClassifier) -> np.ndarray:
+    """What `microexpr recognize` draws of the event."""
+    track = Track()
+    for one, level, threshold in zip(seen.tracked, seen.level, seen.threshold, strict=True):
+        track.add(one.frame.index, one.frame.seconds, None, level, threshold)
+    evidence = seen.evidence
+    return event_plate(seen.event, evidence.onset, evidence.apex, evidence.flow, track, named.name)
+
+
+def save(picture: np.ndarray, file: Path, step: int) -> None:
+    """A small file: gray levels in steps, without the sensor noise that is between them."""
+    levels = np.minimum(step * np.rint(picture / step), 255)
+    levels[picture == 255] = 255  # the paper stays white
+    Image.fromarray(levels.astype(np.uint8)).save(file, optimize=True)
 
 
 def main() -> None:
@@ -366,9 +371,10 @@ def main() -> None:
         "flow": flow_picture(seen),
         "map": map_picture(seen),
         "decision": decision_picture(seen, named),
+        "plate": plate_picture(seen, named),
     }
     for name, picture in pictures.items():
-        save(picture, options.out / f"stage-{name}.png")
+        save(picture, options.out / f"stage-{name}.png", STEPS.get(name, 1))
 
 
 if __name__ == "__main__":

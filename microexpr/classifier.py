@@ -90,7 +90,7 @@ def classifier(weights: Path | str | None = None, method: str | None = None) -> 
         method: the weights of this method that come with the package.
 
     Raises:
-        BadInput: both were given, or the file holds no weights of ours.
+        BadInput: both were given, or the file holds no weights of ours, or ones whose record is damaged.
         UnknownName: no weights of that name or method come with the package.
     """
     from microexpr.methods import weights as files
@@ -104,14 +104,34 @@ def classifier(weights: Path | str | None = None, method: str | None = None) -> 
             raise UnknownName("method with weights in the package", method, names)
         weights = files.DEFAULT if method is None else names[method]
     file = shipped.get(str(weights), Path(weights))
+    if not (file.suffix or file.exists()):  # a name, not a path
+        file = files.shipped_file(str(weights))
     fitted, metadata = files.load(file)
-    record = metadata["record"]
+    classes, record = metadata["classes"], metadata["record"]
+    known = record if isinstance(record, dict) else {}
+    temperature, threshold = known.get("temperature", 1.0), known.get("threshold", 0.0)
+    if not (
+        isinstance(record, dict)
+        and isinstance(classes, list)
+        and len(classes) == fitted.classes
+        and _is_number(temperature)
+        and 0 < temperature < math.inf
+        and _is_number(threshold)
+        and threshold >= 0  # infinity where nothing is to be answered
+    ):
+        came = f"{file}, which has {classes!r}, {temperature!r} and {threshold!r}"
+        expected = f"weights with {fitted.classes} classes, a temperature above 0 and a threshold of 0 or more"
+        raise BadInput(expected, came, "train them again, or give others")
     return WeightsClassifier(
         name=f"{metadata['method']} ({file.name})",
         method=fitted,
-        classes=tuple(metadata["classes"]),
+        classes=tuple(classes),
         on_maps=record.get("input") == "flow map",
-        temperature=record.get("temperature", 1.0),
-        threshold=record.get("threshold", 0.0),
+        temperature=float(temperature),
+        threshold=float(threshold),
         flow_mode=metadata["settings"].get("flow_mode", "clg"),
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -165,7 +165,12 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
 
 
 def _add_inputs(add: argparse.ArgumentParser) -> None:
-    add.add_argument("inputs", nargs="+", metavar="INPUT", help="a video file or a folder of numbered pictures")
+    add.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="a video file or a folder of numbered pictures; ./-name where a name begins with a dash",
+    )
     _add_camera(add)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
+import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,15 +45,20 @@ def spot(options: argparse.Namespace) -> int:
 
 
 def _detector(options: argparse.Namespace) -> dict[str, Any]:
-    chosen: dict[str, Any] = {"detector": options.detector}
-    if options.detector_file is not None:
-        from microexpr.faces.detect import FILE_SETTINGS
+    from microexpr.faces.detect import FILE_SETTINGS
 
-        if options.detector not in FILE_SETTINGS:
-            reading = ", ".join(FILE_SETTINGS)
-            raise BadInput(f"a detector that reads a file: {reading}", options.detector, "leave --detector-file out")
-        chosen["detector_options"] = {FILE_SETTINGS[options.detector]: options.detector_file}
-    return chosen
+    name, file = options.detector, options.detector_file
+    if file is None:
+        if name in FILE_SETTINGS:
+            what = {
+                "yunet": "its model, a face_detection_yunet ONNX file",
+                "file": "landmarks, an OpenFace CSV or .npz",
+            }
+            raise BadInput(f"a file for the face detector {name!r}", "none", f"give {what[name]}: --detector-file FILE")
+        return {"detector": name}
+    if name not in FILE_SETTINGS:
+        raise BadInput(f"a detector that reads a file: {', '.join(FILE_SETTINGS)}", name, "leave --detector-file out")
+    return {"detector": name, "detector_options": {FILE_SETTINGS[name]: file}}
 
 
 def _each(options: argparse.Namespace, verb: str, folders: Sequence[Path | None], settings: dict[str, Any]) -> int:
@@ -121,15 +130,18 @@ def live(options: argparse.Namespace) -> None:
     console = terminal.console()
 
     def each(event: Event, latency: float) -> None:
-        if options.json:
-            import json
-
-            print(json.dumps({**event_json(event), "latency_ms": round(1000 * latency, 1)}), flush=True)  # noqa: T201
-        else:
-            console.print(f"{_line(event)}   latency {1000 * latency:.0f} ms", soft_wrap=True)
+        try:
+            if options.json:
+                shown = {**event_json(event), "latency_ms": round(1000 * latency, 1)}
+                print(json.dumps(shown, ensure_ascii=False, allow_nan=False))  # noqa: T201
+            else:
+                console.print(f"{_line(event)}   latency {1000 * latency:.0f} ms", soft_wrap=True)
             sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads on; a recording goes on and is kept
+            if options.record is None:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    terminal.note("press Ctrl-C to end")
     recording = videos.live(
         source,
         options.record,
@@ -137,6 +149,7 @@ def live(options: argparse.Namespace) -> None:
         weights=options.weights,
         method=options.method,
         each=each,
+        begun=lambda: terminal.note("press Ctrl-C to end"),
         **_detector(options),
     )
     for warning in recording.warnings:
@@ -144,7 +157,8 @@ def live(options: argparse.Namespace) -> None:
     about = recording.about
     latency = about["latency_ms"]
     terminal.note(
-        f"{len(recording.events)} events in {about['frames']} frames, {about['dropped']} dropped; the answer to a "
+        f"{_count(len(recording.events), 'event')} in {_count(about['frames'], 'frame')}, {about['dropped']} dropped; "
+        "the answer to a "
         f"frame came after {latency['p50']:.1f} ms in the median, {latency['p99']:.1f} ms for the slowest hundredth"
     )
     for file in recording.files.values():
@@ -156,14 +170,27 @@ def export(options: argparse.Namespace) -> None:
     """`microexpr export`."""
     from microexpr import api
 
+    if Path(options.weights).suffix == ".onnx":
+        raise BadInput("weights in a safetensors file", f"{options.weights}, which is ONNX already", "give the former")
     terminal.console().print(str(api.export(options.weights, options.out)), soft_wrap=True)
 
 
 def event_json(event: Event) -> dict[str, Any]:
     """An event for machines."""
-    import dataclasses
+    return _strict({**dataclasses.asdict(event), "emotion": event.emotion})
 
-    return {**dataclasses.asdict(event), "emotion": event.emotion}
+
+def _strict(value: Any) -> Any:
+    """A value as strict JSON has it: what is not a finite number is null."""
+    if isinstance(value, dict):
+        return {key: _strict(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def to_json(recording: Recording) -> dict[str, Any]:
@@ -172,7 +199,8 @@ def to_json(recording: Recording) -> dict[str, Any]:
         kind: [str(one) for one in file] if isinstance(file, list) else str(file)
         for kind, file in recording.files.items()
     }
-    return {"events": [event_json(event) for event in recording.events], "about": recording.about, "files": files}
+    events = [event_json(event) for event in recording.events]
+    return {"events": events, "about": _strict(recording.about), "files": files}
 
 
 def print_recording(name: str, recording: Recording) -> None:
@@ -182,7 +210,7 @@ def print_recording(name: str, recording: Recording) -> None:
     rate = about["effective_fps"]
     seconds = f", {about['frames'] / rate:.1f} s at {rate:.4g} frames a second" if rate else ""
     width, height = about["size"]
-    console.print(f"{name}: {about['frames']} frames of {width}x{height}{seconds}", soft_wrap=True)
+    console.print(f"{name}: {_count(about['frames'], 'frame')} of {width}x{height}{seconds}", soft_wrap=True)
     if "method" in about:
         console.print(f"{about['method']}, face by {about['detector']}", soft_wrap=True)
     if not recording.events:

@@ -21,9 +21,10 @@ from microexpr.spotting.intervals import Spotting
 from microexpr.types import Event
 from microexpr.video.given import GivenClip
 from microexpr.video.output import Output
-from microexpr.video.recognizer import Recognizer
+from microexpr.video.recognizer import Evidence, Recognizer
 from microexpr.video.source import Source, open_source
 from microexpr.video.track import Track
+from microexpr.video.tracking import ALIGNED_SIZE, MOTION_SIZE
 
 Given = Path | str | np.ndarray | Sequence[np.ndarray] | int | Source
 Progress = Callable[[str, int, int], None]
@@ -134,6 +135,7 @@ def live(
     detector_options: Mapping[str, Any] | None = None,
     spotting: Spotting | None = None,
     each: Callable[[Event, float], object] = lambda event, latency: None,
+    begun: Callable[[], object] = lambda: None,
 ) -> Recording:
     """Recognizes a camera, or a file paced at its own rate, until it ends or Ctrl-C is pressed.
 
@@ -145,6 +147,7 @@ def live(
             writes nothing.
         each: called with every event when it is found, and its latency: seconds from the arrival of the frame that
             ended it.
+        begun: called when everything is ready, before the first frame.
         fps, weights, method, detector, detector_options, spotting: see `recognize`; a camera is asked for `fps`.
 
     Returns:
@@ -158,10 +161,12 @@ def live(
     source = _source(given, fps)
     named = classifier(weights, method)
     finder = _detector(detector, detector_options)
-    output = None if record is None else Output(Path(record))
+    output = None if record is None else Output(Path(record), given)
+    _warm_up(named)
     recognizer = Recognizer(finder, named, spotting, keep=output is not None)
     ahead = Ahead(source, live=True)
     track, events, latencies = Track(), [], Latencies()
+    begun()
     with contextlib.ExitStack() as stack:
         frames = stack.enter_context(contextlib.closing(ahead.frames()))
         video = stack.enter_context(output.recording(source)) if output else None
@@ -183,7 +188,7 @@ def live(
             output.keep(event, recognizer.evidence(event), track, named.name)
     if not recognizer.faces:
         raise no_face(source, recognizer)
-    warnings = [*source.warnings, *recognizer.notes]
+    warnings = [*source.warnings, *recognizer.notes, *_lost(track)]
     if ahead.dropped:
         warnings.append(f"{ahead.dropped} of {ahead.dropped + recognizer.frames} frames were dropped")
     about = {
@@ -228,9 +233,10 @@ def _recorded(
     progress: Progress | None,
 ) -> Recording:
     if apex is not None and (onset is None or apex <= onset):
-        raise BadInput("an onset before the apex", f"onset {onset}, apex {apex}", "give both, --onset N --apex N")
+        first = "no onset" if onset is None else f"onset {onset}"
+        raise BadInput("an onset before the apex", f"{first}, apex {apex}", "give both, --onset N --apex N")
     source = _source(given, fps)
-    output = None if out is None else Output(Path(out))
+    output = None if out is None else Output(Path(out), given)
     finder = _detector(detector, detector_options)
     recognizer: Recognizer | GivenClip
     if onset is None:
@@ -249,7 +255,7 @@ def _recorded(
         events.append(event)
         if output:
             output.keep(event, recognizer.evidence(event), track, named.name if named else "")
-    warnings = [*source.warnings, *recognizer.notes]
+    warnings = [*source.warnings, *recognizer.notes, *(_lost(track) if onset is None else [])]
     about = {**_about(source, recognizer, finder, named, spotting), "warnings": warnings}
     files = output.finish(source, events, about, track, progress=progress) if output else {}
     return Recording(events, warnings, about, track, files)
@@ -262,6 +268,18 @@ def _add(track: Track, recognizer: Recognizer | GivenClip) -> None:
     box = tracked.box
     place = None if box is None else (box.x, box.y, box.width, box.height)
     track.add(tracked.frame.index, tracked.frame.seconds, place, recognizer.level, recognizer.threshold)
+
+
+def _lost(track: Track) -> list[str]:
+    """What to say of frames without a face, or with one that could not be followed."""
+    without = ~track.has_face
+    if not without.any():
+        return []
+    first = float(track.seconds[without][0])
+    return [
+        f"in {without.sum()} of {len(track)} frames no face could be followed, the first at {first:.3f} s; "
+        "movements there are not found"
+    ]
 
 
 def _about(
@@ -299,6 +317,16 @@ def _source(given: Given, fps: float | None) -> Source:
     return given if isinstance(given, Source) else open_source(given, fps)
 
 
+def _warm_up(named: WeightsClassifier) -> None:
+    """Does once what takes a second the first time, so that a camera's first frames need not wait for it."""
+    from microexpr.motion.flow import flow_between
+
+    first, second = np.random.default_rng(0).integers(0, 256, (2, ALIGNED_SIZE, ALIGNED_SIZE, 3), np.uint8)
+    gray = (np.ascontiguousarray(picture[:MOTION_SIZE, :MOTION_SIZE, 0]) for picture in (first, second))
+    flow_between(*gray)
+    named(Evidence(first, second, flow_between(first, second, mode=named.flow_mode)))
+
+
 def _detector(name: str, options: Mapping[str, Any] | None) -> Any:
     from microexpr.faces.detect import detector
 
@@ -329,9 +357,8 @@ def _events(
 
 def no_face(source: Source, recognizer: Recognizer | GivenClip) -> BadInput:
     """The error for a video without a face."""
-    said = f": {recognizer.notes[0]}" if recognizer.notes else ""
-    return BadInput(
-        f"a face in {source.name}",
-        f"none in {recognizer.frames} frames{said}",
-        "film the face from the front in good light, try another --detector, or --detector precropped for face crops",
-    )
+    said, other = f": {recognizer.notes[0]}" if recognizer.notes else "", ""
+    if not said:
+        other = ", try another --detector, or --detector precropped for face crops"
+    advice = f"film the face from the front in good light{other}"
+    return BadInput(f"a face in {source.name}", f"none in {recognizer.frames} frames{said}", advice)

@@ -2,14 +2,20 @@
 
 import dataclasses
 import importlib.util
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 import microexpr
 from microexpr import api
+from microexpr.datasets._render import Movement
 from microexpr.errors import BadInput
 from microexpr.types import Dataset
+from microexpr.video.files import read_events
+from microexpr.video.source import open_source
 from tests.clips import flow_clips
+from tests.videos import rendered
 
 COMPOSITE = Dataset("megc2019-flow", tuple(flow_clips(3, 3, "casme2") + flow_clips(3, 3, "samm")))
 
@@ -76,18 +82,18 @@ def test_training_needs_a_place_before_it_begins(tmp_path):
 
 def test_a_plate_shows_its_own_clip(tmp_path, monkeypatch):
     """Frames, flow and probabilities of a plate are those of the clip it is named after."""
+    from microexpr import demonstration
     from microexpr.motion.flow import clip_flow
-    from microexpr.video import draw
 
     drawn = {}
-    plate = draw.plate
+    plate = demonstration.plate
 
     def record(onset, apex, flow, probabilities, onset_number, apex_number, fps):
         drawn[onset_number, apex_number] = (onset, apex, flow, probabilities)
         return plate(onset, apex, flow, probabilities, onset_number, apex_number, fps)
 
-    monkeypatch.setattr(draw, "plate", record)
-    made = api.demo(tmp_path, subjects=2, clips_per_subject=3, epochs=1, jobs=1)
+    monkeypatch.setattr(demonstration, "plate", record)
+    made = microexpr.demo(tmp_path, seconds=1.3, subjects=2, clips_per_subject=3, epochs=1, jobs=1)
     clips = api.load("synthetic", subjects=2, clips_per_subject=3).clips[:3]
     assert len(drawn) == 3
     for clip in clips:
@@ -96,6 +102,58 @@ def test_a_plate_shows_its_own_clip(tmp_path, monkeypatch):
         assert (apex == clip.frames.read(clip.apex)).all()
         assert (flow == clip_flow(clip, mode="tvl1")).all()
         assert list(probabilities.values()) == made.run.probabilities[made.run.clips.index(clip.key)].tolist()
+    # The video went through the pipeline of `recognize`, and what it shows was found: 0.6 s is where the smile begins.
+    assert made.video == tmp_path / "rendered.mp4"
+    assert made.recording.about["frames"] == 130
+    (event,) = made.recording.events
+    assert event.onset_seconds == pytest.approx(0.6, abs=0.05)
+    assert event.kind == "micro"
+    assert read_events(tmp_path / "recognized") == [approximately(event)]
+    assert made.recording.files["video"].is_file()
+    assert made.report.is_file()
+    assert sorted(made.plates.iterdir())
+
+
+def approximately(event):
+    """As it reads back: with six digits behind the point."""
+    numbers = {
+        field.name: round(value, 6)
+        for field in dataclasses.fields(event)
+        if isinstance(value := getattr(event, field.name), float)
+    }
+    probabilities = {name: round(value, 6) for name, value in event.probabilities.items()}
+    return dataclasses.replace(event, **numbers, probabilities=probabilities)
+
+
+def test_a_stream_is_what_recognize_finds():
+    """Two movements, from an array; events come while the video still runs."""
+    movements = (Movement(50, 62, 80, ("12",), 2.5), Movement(120, 132, 150, ("1", "2"), 2.5))
+    given, taken = rendered(100, 1.8, *movements), []
+
+    class Frames(Sequence):
+        def __len__(self):
+            return len(given)
+
+        def __getitem__(self, number):
+            taken.append(number)
+            return given[number]
+
+    settings = {"fps": 100, "detector": "precropped"}
+    recording = microexpr.recognize(given, **settings)
+    assert len(recording.events) == 2
+    assert recording.files == {}
+    assert list(microexpr.stream(given, **settings)) == recording.events
+    source = open_source(Frames(), fps=100)
+    taken.clear()
+    events = microexpr.stream(source, detector="precropped")
+    assert next(events) == recording.events[0]
+    events.close()
+    assert max(taken) < movements[1].onset
+
+
+def test_a_stream_without_a_face_is_told():
+    with pytest.raises(BadInput, match="a face in array, got none in 12 frames"):
+        list(microexpr.stream(np.full((12, 240, 320, 3), 90, np.uint8), fps=100))
 
 
 def test_other_numbers_of_folds_are_other_rows_not_other_seeds(tmp_path):

@@ -14,7 +14,10 @@ from microexpr.cli import main
 from microexpr.motion.files import read_flo, read_picture, write_picture
 from tests.fake import megc2019_flow as fake
 
-COMMANDS = ("demo", "evaluate", "compare", "report", "train", "flow", "bench", "synthesize", "datasets", "methods")
+COMMANDS = (
+    *("demo", "recognize", "spot", "live", "export", "evaluate", "experiment", "compare", "report", "train", "flow"),
+    *("bench", "synthesize", "datasets", "methods"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -220,13 +223,16 @@ def test_synthesize_and_evaluate_what_was_written(tmp_path, capsys):
 
 
 def test_demo_makes_what_it_says(tmp_path, capsys, monkeypatch):
-    from microexpr import api
+    from microexpr import demonstration
 
-    small = {"subjects": 2, "clips_per_subject": 3, "epochs": 2}
-    demo = api.demo
-    monkeypatch.setattr(api, "demo", lambda out, **settings: demo(out, **{**settings, **small}))
+    small = {"seconds": 1.3, "subjects": 2, "clips_per_subject": 3, "epochs": 1}
+    demo = demonstration.demo
+    monkeypatch.setattr(demonstration, "demo", lambda out, **settings: demo(out, **{**settings, **small}))
     assert main(["demo", "--out", str(tmp_path / "demo"), "--jobs", "1"]) == 0
     printed = capsys.readouterr().out
+    assert f"{tmp_path / 'demo' / 'rendered.mp4'}: 130 frames of 640x480" in printed
+    assert re.search(r"1 +micro +0\.\d+", printed)
+    assert (tmp_path / "demo" / "recognized" / "annotated.mp4").is_file()
     assert "no evidence of accuracy on real faces" in printed
     page = tmp_path / "demo" / "report.html"
     assert str(page) in printed

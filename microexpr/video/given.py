@@ -6,20 +6,25 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
 
 from microexpr.errors import BadInput
 from microexpr.faces.detect import Detector
-from microexpr.spotting.intervals import PRIOR_NOISE, Spotting
+from microexpr.faces.regions import NEAR_EYES
+from microexpr.spotting.intervals import PRIOR_NOISE, Spotting, is_blink
 from microexpr.types import Event
 from microexpr.video.recognizer import Classifier, Evidence, between, regions_of, strength_of, unsure
 from microexpr.video.source import Frame
 from microexpr.video.tracking import FaceTracker, Tracked, View
 
+ROUNDING = 1e-6  # seconds; times are quotients, so half a second after an onset may come out a little more or less
+
 
 class GivenClip:
     """Judges the movement that begins at a given frame; fed like a `Recognizer`.
 
-    Without an apex it is the frame in which regions have moved most, within the longest duration of a micro-expression.
+    Without an apex it is the frame in which regions have moved most, within the longest duration of a micro-expression;
+    in a blink the regions beside the eyes don't count.
     The end is not looked for: the event's offset is its apex.
 
     Args:
@@ -79,14 +84,18 @@ class GivenClip:
                 came = f"frame {frame.index} next" if frame.index != self._onset else "no face that can be followed"
                 raise BadInput(f"a face in frame {self._onset}, the onset", came, "give another onset or detector")
             self._first = frame, self.tracked.view
+        past = frame.seconds - self._first[0].seconds
         if self.tracked.view is not None and self.tracked.motion is not None:
-            vectors = self.tracked.motion - np.median(self.tracked.motion, axis=0)
+            vectors = _seen(self.tracked)
             self.level = float(np.hypot(*vectors.T).max())
             size = float(np.linalg.norm(vectors))
-            wanted = frame.index == self._apex if self._apex is not None else frame.index > self._onset
+            soon = self._onset < frame.index and past <= self._settings.longest + ROUNDING
+            wanted = soon if self._apex is None else frame.index == self._apex
+            # A face that was lost and found again has another reference, which is not the face at the onset.
+            wanted = wanted and self.tracked.view.reference == self._first[1].reference
             if wanted and (self._best is None or size > self._best[0]):
                 self._best = size, frame, self.tracked.view
-        if frame.index == self._apex or frame.seconds - self._first[0].seconds >= self._settings.longest:
+        if frame.index == self._apex or past >= self._settings.longest - ROUNDING:
             return self._judged() if self._apex is None or frame.index >= self._apex else []
         return []
 
@@ -128,7 +137,7 @@ class GivenClip:
             onset_seconds=onset.seconds,
             apex_seconds=apex.seconds,
             offset_seconds=apex.seconds,
-            kind="micro" if apex.seconds - onset.seconds <= self._settings.longest else "macro",
+            kind="micro" if apex.seconds - onset.seconds <= self._settings.longest + ROUNDING else "macro",
             strength=strength,
             noise=PRIOR_NOISE,
             regions=regions_of(lengths),
@@ -141,3 +150,14 @@ class GivenClip:
         probabilities = self._classifier(evidence)
         reason = unsure(probabilities, self._classifier.threshold)
         return [replace(event, probabilities=probabilities, abstained=reason)]
+
+
+def _seen(tracked: Tracked) -> Float[np.ndarray, "region 2"]:
+    """Motion of all regions, less what they share; zero beside the eyes in a blink."""
+    assert tracked.motion is not None  # for the type checker
+    vectors = tracked.motion - np.median(tracked.motion, axis=0)
+    if tracked.eyes is not None:
+        lengths = np.concatenate([np.hypot(*vectors.T), tracked.eyes])
+        if is_blink(lengths, len(vectors), NEAR_EYES):
+            vectors[list(NEAR_EYES)] = 0
+    return vectors

@@ -17,6 +17,7 @@ from microexpr.video.track import Track
 from microexpr.video.write import VideoWriter
 
 PLATES = "plates"
+VIDEOS = ANNOTATED, RECORDED = "annotated.mp4", "recording.mp4"
 
 
 class Output:
@@ -25,12 +26,18 @@ class Output:
 
     Args:
         folder: made where it does not exist; what an earlier recognition left in it is replaced.
+        given: what is recognized; a path is kept apart from the folder.
 
     Raises:
-        BadInput: the folder can't be made or written.
+        BadInput: the folder can't be made or written, or what is written would replace the input or lie among its
+            pictures.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, given: object = None) -> None:
+        if isinstance(given, str | Path):
+            place, source = folder.resolve(), Path(given).resolve()
+            if source == place or (source.parent == place and source.name in VIDEOS):
+                raise BadInput("an output folder apart from the input", f"{folder} for {given}", "choose another")
         self._folder = folder
         self._plates: list[Path] = []
         self._waiting: tuple[Event, Evidence, str] | None = None
@@ -59,7 +66,7 @@ class Output:
 
     def recording(self, source: Source) -> VideoWriter:
         """The video itself, for a source whose moments do not come back."""
-        return VideoWriter(self._folder / "recording.mp4", source.size, source.effective_fps or 25.0)
+        return VideoWriter(self._folder / RECORDED, source.size, source.effective_fps or 25.0)
 
     def finish(
         self,
@@ -78,7 +85,7 @@ class Output:
         files["timeline"] = self._folder / "timeline.png"
         write_picture(self._folder / "timeline.png", timeline(track, events, source.name))
         if annotated and source.repeats:
-            video = self._folder / "annotated.mp4"
+            video = self._folder / ANNOTATED
             shown = (lambda done, total: progress("annotate", done, total)) if progress else None
             files["video"] = annotate(source, track, events, video, progress=shown)
         return files

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from microexpr.faces.align import Registration
-from microexpr.faces.detect import Detector
+from microexpr.faces.detect import Detector, gray
 from microexpr.faces.regions import NAMES, NEAR_EYES, region_means
-from microexpr.motion.flow import flow_between
 from microexpr.spotting.intervals import FACE_LOST, Interval, Spotter, Spotting
 from microexpr.types import Event
 from microexpr.video.source import Frame
-from microexpr.video.tracking import FaceTracker, Tracked, View
+from microexpr.video.tracking import FaceTracker, Tracked, View, flow_under_one_light
 
 KEPT_SECONDS = 0.95  # of views: a micro-expression, and the moment until it is known to have ended
 NAMED_REGIONS = 3  # of an event
@@ -42,6 +41,7 @@ class Evidence:
     flow: Float32[np.ndarray, "2 224 224"]
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """Names the emotion of a movement; made by `microexpr.videos.classifier`.
 
@@ -192,7 +192,7 @@ def between(onset: View, apex: View, mode: str) -> Evidence:
     """
     registration = Registration(onset.picture, onset.face)
     first, second = registration.align(onset.picture).image, registration.align(apex.picture).image
-    return Evidence(first, second, flow_between(first, second, mode=mode))
+    return Evidence(first, second, flow_under_one_light(gray(first), gray(second), mode))
 
 
 def unsure(probabilities: Mapping[str, float], threshold: float) -> str | None:

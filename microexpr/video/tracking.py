@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from microexpr.errors import BadInput
 from microexpr.faces.align import Registration
@@ -29,6 +29,7 @@ PATIENCE_SECONDS = 0.1  # a face that can't be followed for longer is lost
 RENEWAL_SECONDS = 1.0  # the shortest time between two references
 LARGEST_AGE_SECONDS = 5.0  # of a reference; then it is also checked that there is still a face
 LARGEST_DRIFT = 0.02  # sides of the face box that it may move before the reference is renewed
+BLOCKS = 14  # across and down the face, that its brightness is compared in
 SAME_FACE = 0.3  # intersection over union of two boxes of one face
 
 
@@ -204,7 +205,7 @@ class _Reference:
         aligned = self._registration.align(_gray(picture))
         if aligned.lost:
             return None
-        field = flow_between(self._at_rest, _shrunk(aligned.image))
+        field = flow_under_one_light(self._at_rest, _shrunk(aligned.image))
         scale = ALIGNED_SIZE / MOTION_SIZE
         eyes = np.stack([eye_motion(field), np.zeros(len(EYE_OPENINGS), np.float32)], axis=1)
         vectors = np.concatenate([region_means(field), eyes]).astype(float) * scale
@@ -223,6 +224,24 @@ class _Reference:
 
     def _small(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "112 112"]:
         return _shrunk(self._registration.align(_gray(picture)).image)
+
+
+def flow_under_one_light(
+    first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"], mode: str = "clg"
+) -> Float32[np.ndarray, "2 h w"]:
+    """Flow between two gray faces, the second made as bright as the first: lamps flicker, and flow takes a change of
+    brightness for a motion. The gain is the median over blocks, so that a blink does not change it."""
+    gain = _gain(first, second)
+    one, other = first.astype(np.float32) / 255, second.astype(np.float32) * np.float32(gain / 255)
+    return flow_between(one, np.minimum(other, 1), mode=mode, scale=255)
+
+
+def _gain(first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"]) -> float:
+    import cv2
+
+    size = BLOCKS, BLOCKS
+    blocks = [cv2.resize(face.astype(np.float32), size, interpolation=cv2.INTER_AREA) for face in (first, second)]
+    return float(np.median(np.maximum(blocks[0], 1) / np.maximum(blocks[1], 1)))
 
 
 def _gray(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:

@@ -1,7 +1,5 @@
 """`python -m microexpr` is `microexpr`."""
 
-import sys
+from microexpr.cli import run
 
-from microexpr.cli import main
-
-sys.exit(main())
+run()

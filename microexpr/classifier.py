@@ -123,7 +123,7 @@ def classifier(weights: Path | str | None = None, method: str | None = None) -> 
         expected = f"weights with {fitted.classes} classes, a temperature above 0 and a threshold of 0 or more"
         raise BadInput(expected, came, "train them again, or give others")
     return WeightsClassifier(
-        name=f"{metadata['method']} ({file.name})",
+        name=file.stem if file in shipped.values() else f"{metadata['method']} ({file.name})",
         method=fitted,
         classes=tuple(classes),
         on_maps=record.get("input") == "flow map",

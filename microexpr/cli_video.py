@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -125,6 +123,7 @@ def _folders(inputs: Sequence[str], out: str | None) -> list[Path | None]:
 def live(options: argparse.Namespace) -> None:
     """`microexpr live`: prints events as they end."""
     from microexpr import videos
+    from microexpr.video.files import event_json
 
     source: Any = int(options.source) if options.source.isdecimal() else options.source
     console = terminal.console()
@@ -175,20 +174,6 @@ def export(options: argparse.Namespace) -> None:
     terminal.console().print(str(api.export(options.weights, options.out)), soft_wrap=True)
 
 
-def event_json(event: Event) -> dict[str, Any]:
-    """An event for machines."""
-    return _strict({**dataclasses.asdict(event), "emotion": event.emotion})
-
-
-def _strict(value: Any) -> Any:
-    """A value as strict JSON has it: what is not a finite number is null."""
-    if isinstance(value, dict):
-        return {key: _strict(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -199,8 +184,10 @@ def to_json(recording: Recording) -> dict[str, Any]:
         kind: [str(one) for one in file] if isinstance(file, list) else str(file)
         for kind, file in recording.files.items()
     }
+    from microexpr.video.files import event_json, plain
+
     events = [event_json(event) for event in recording.events]
-    return {"events": events, "about": _strict(recording.about), "files": files}
+    return {"events": events, "about": plain(recording.about), "files": files}
 
 
 def print_recording(name: str, recording: Recording) -> None:

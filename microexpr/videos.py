@@ -156,7 +156,7 @@ def live(
     Raises:
         BadInput: no such camera or file, or no face in any frame.
     """
-    from microexpr.video.reader import Ahead
+    from microexpr.video.reader import Ahead, one_opencv_thread
 
     source = _source(given, fps)
     named = classifier(weights, method)
@@ -168,6 +168,7 @@ def live(
     track, events, latencies = Track(), [], Latencies()
     begun()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(one_opencv_thread())
         frames = stack.enter_context(contextlib.closing(ahead.frames()))
         video = stack.enter_context(output.recording(source)) if output else None
         with contextlib.suppress(KeyboardInterrupt):
@@ -343,9 +344,9 @@ def _events(
     Raises:
         BadInput: no face in any frame.
     """
-    from microexpr.video.reader import Ahead
+    from microexpr.video.reader import Ahead, one_opencv_thread
 
-    with contextlib.closing(Ahead(source).frames()) as frames:
+    with one_opencv_thread(), contextlib.closing(Ahead(source).frames()) as frames:
         for frame, _ in frames:
             events = recognizer.push(frame)
             each(recognizer)

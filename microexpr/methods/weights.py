@@ -114,8 +114,13 @@ def load(file: Path) -> tuple[Method, dict[str, Any]]:
         raise BadInput(
             "weights that `microexpr train` wrote", f"{file} of another program", "train them with this package"
         )
-    metadata = {"method": found["method"], **{key: json.loads(found[key]) for key in ("settings", "classes", "record")}}
-    fitted: Any = methods.create(metadata["method"], **metadata["settings"])
+    try:
+        metadata = {key: json.loads(found[key]) for key in ("settings", "classes", "record")}
+        metadata, settings = {"method": found["method"], **metadata}, dict(metadata["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        again = "train them again"
+        raise BadInput("weights with their metadata", f"{file}, whose metadata is damaged", again) from error
+    fitted: Any = methods.create(metadata["method"], **settings)
     whole = {key: value.astype(np.float32) if value.dtype == np.float16 else value for key, value in arrays.items()}
     return fitted.load_weights(whole), metadata
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-DECODING_THREADS = 4  # each holds a frame: with one thread a core a large machine would hold gigabytes of 4K video
+DECODING_THREADS = min(
+    4, os.cpu_count() or 1
+)  # each holds a frame: with one thread a core a large machine would hold gigabytes of 4K video
 
 
 class VideoFile(Source):

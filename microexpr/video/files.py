@@ -56,7 +56,7 @@ def write_events(folder: Path | str, events: Sequence[Event], about: Mapping[str
     except OSError as error:
         advice = "choose another folder or check the permissions"
         raise BadInput("a folder that can be made", f"{place} ({error.strerror or error})", advice) from error
-    content = {"format": FORMAT, "about": _plain(about), "events": [_event_json(event) for event in events]}
+    content = {"format": FORMAT, "about": plain(about), "events": [event_json(event) for event in events]}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_file(place / JSON_NAME, f"{text}\n".encode())
     write_file(place / CSV_NAME, _table(events, about.get("classes") or ()).encode())
@@ -155,7 +155,8 @@ def _peak(thresholds: np.ndarray, events: Sequence[Event]) -> float | None:
     return max(THRESHOLDS * highest, HEAD_ROOM * strongest) or None
 
 
-def _event_json(event: Event) -> dict[str, Any]:
+def event_json(event: Event) -> dict[str, Any]:
+    """An event as strict JSON has it: what is not a finite number is null."""
     return {
         **{name: getattr(event, name) for name in ("onset", "apex", "offset")},
         **{name: _number(getattr(event, name)) for name in ("onset_seconds", "apex_seconds", "offset_seconds")},
@@ -194,16 +195,16 @@ def _number(value: float) -> float | None:
     return round(float(value), DIGITS) if math.isfinite(value) else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as strict JSON has it: no NaN, no types of NumPy, no tuples, no paths."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(one) for one in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+        return [plain(one) for one in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float):
         return _number(value)
     return str(value) if isinstance(value, Path) else value

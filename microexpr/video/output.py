@@ -84,6 +84,8 @@ class Output:
         files: dict[str, Path | list[Path]] = {"events": as_json, "table": table, "plates": self._plates}
         files["timeline"] = self._folder / "timeline.png"
         write_picture(self._folder / "timeline.png", timeline(track, events, source.name))
+        if (self._folder / RECORDED).is_file():
+            files["video"] = self._folder / RECORDED
         if annotated and source.repeats:
             video = self._folder / ANNOTATED
             shown = (lambda done, total: progress("annotate", done, total)) if progress else None

@@ -17,6 +17,23 @@ from microexpr.video.source import Frame, Source
 QUEUED = 16  # frames
 
 
+@contextlib.contextmanager
+def one_opencv_thread() -> Generator[None]:
+    """OpenCV with one thread while a video goes through, and as before afterwards.
+
+    Pictures of a face are small: more threads wait for one another, and for the thread that decodes (3.3 ms a frame
+    instead of 2.3 on two cores).
+    """
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 class Ahead:
     """The frames of a source, once, each with the time at which it came.
 

@@ -17,12 +17,14 @@ from jaxtyping import Float, Float32, UInt8
 from microexpr.faces.align import Registration
 from microexpr.faces.detect import Detector, gray
 from microexpr.faces.regions import NAMES, NEAR_EYES, region_means
+from microexpr.motion.flow import flow_between
 from microexpr.spotting.intervals import FACE_LOST, Interval, Spotter, Spotting
 from microexpr.types import Event
 from microexpr.video.source import Frame
-from microexpr.video.tracking import FaceTracker, Tracked, View, flow_under_one_light
+from microexpr.video.tracking import FaceTracker, Light, Tracked, View
 
 KEPT_SECONDS = 0.95  # of views: a micro-expression, and the moment until it is known to have ended
+NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # an empty slice of a frame would keep all of it
 NAMED_REGIONS = 3  # of an event
 REGION_SHARE = 0.5  # of the strongest region's motion, which the others that are named reach
 
@@ -43,7 +45,7 @@ class Evidence:
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Names the emotion of a movement; made by `microexpr.videos.classifier`.
+    """Names the emotion of a movement; made by `microexpr.classifier.classifier`.
 
     Attributes:
         name: what goes into the output.
@@ -125,7 +127,7 @@ class Recognizer:
         tracked = self._tracker.push(frame, not self._spotter.moving)
         self.tracked = tracked
         if tracked.view is not None:
-            self._views.append((Frame(frame.index, frame.seconds, frame.image[:0]), tracked.view))
+            self._views.append((Frame(frame.index, frame.seconds, NO_IMAGE), tracked.view))
         while self._views and self._views[0][0].seconds < frame.seconds - KEPT_SECONDS:
             self._views.popleft()
         if tracked.motion is None and not tracked.lost:
@@ -192,7 +194,8 @@ def between(onset: View, apex: View, mode: str) -> Evidence:
     """
     registration = Registration(onset.picture, onset.face)
     first, second = registration.align(onset.picture).image, registration.align(apex.picture).image
-    return Evidence(first, second, flow_under_one_light(gray(first), gray(second), mode))
+    lit = gray(first).astype(np.float32), Light(gray(first)).matched(gray(second))
+    return Evidence(first, second, flow_between(*lit, mode=mode, scale=1))
 
 
 def unsure(probabilities: Mapping[str, float], threshold: float) -> str | None:

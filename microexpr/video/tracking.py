@@ -17,7 +17,7 @@ from microexpr.errors import BadInput
 from microexpr.faces.align import Registration
 from microexpr.faces.detect import Detector, Face, choose, faces_in
 from microexpr.faces.regions import EYE_OPENINGS, NAMES, eye_motion, region_means
-from microexpr.motion.flow import flow_between
+from microexpr.kernels import tvl1
 from microexpr.video.source import Frame
 
 MOTION_SIZE = 112  # pixels; side of the aligned face that regional motion is measured on
@@ -30,6 +30,7 @@ RENEWAL_SECONDS = 1.0  # the shortest time between two references
 LARGEST_AGE_SECONDS = 5.0  # of a reference; then it is also checked that there is still a face
 LARGEST_DRIFT = 0.02  # sides of the face box that it may move before the reference is renewed
 BLOCKS = 14  # across and down the face, that its brightness is compared in
+DARK = 40.0  # gray levels; a darker face is told
 SAME_FACE = 0.3  # intersection over union of two boxes of one face
 
 
@@ -156,6 +157,9 @@ class FaceTracker:
             if not any("too little texture" in said for said in self.notes):
                 self.notes.append(note)
             return None
+        if reference.brightness < DARK and not any("is dark" in said for said in self.notes):
+            light = f"mean gray level {reference.brightness:.0f} of 255"
+            self.notes.append(f"the face in frame {frame.index} is dark, {light}: noise hides small movements")
         return reference
 
     def _is_gone(self, frame: Frame, box: Face) -> bool:
@@ -194,7 +198,9 @@ class _Reference:
             face.score,
         )
         self._registration = Registration(picture, self._kept, residual, size=ALIGNED_SIZE)
-        self._at_rest = self._small(picture)
+        at_rest = self._small(picture)
+        self._at_rest, self._rest_light = at_rest.astype(np.float32), Light(at_rest)
+        self.brightness = float(at_rest.mean())
 
     def view(self, frame: Frame) -> View:
         return View(self._cut(frame), self._kept, self.frame.index)
@@ -205,7 +211,7 @@ class _Reference:
         aligned = self._registration.align(_gray(picture))
         if aligned.lost:
             return None
-        field = flow_under_one_light(self._at_rest, _shrunk(aligned.image))
+        field = tvl1.flow(self._at_rest, self._rest_light.matched(_shrunk(aligned.image)))
         scale = ALIGNED_SIZE / MOTION_SIZE
         eyes = np.stack([eye_motion(field), np.zeros(len(EYE_OPENINGS), np.float32)], axis=1)
         vectors = np.concatenate([region_means(field), eyes]).astype(float) * scale
@@ -226,22 +232,26 @@ class _Reference:
         return _shrunk(self._registration.align(_gray(picture)).image)
 
 
-def flow_under_one_light(
-    first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"], mode: str = "clg"
-) -> Float32[np.ndarray, "2 h w"]:
-    """Flow between two gray faces, the second made as bright as the first: lamps flicker, and flow takes a change of
-    brightness for a motion. The gain is the median over blocks, so that a blink does not change it."""
-    gain = _gain(first, second)
-    one, other = first.astype(np.float32) / 255, second.astype(np.float32) * np.float32(gain / 255)
-    return flow_between(one, np.minimum(other, 1), mode=mode, scale=255)
+class Light:
+    """The light on a face, to make other pictures as bright: lamps flicker, and flow takes that for a motion.
+
+    The gain is the median over blocks of the face, so that a blink does not change it.
+    """
+
+    def __init__(self, face: UInt8[np.ndarray, "h w"]) -> None:
+        self._blocks = _blocks(face.astype(np.float32))
+
+    def matched(self, face: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+        """Another picture of the face as if it were under this light, 0..255."""
+        levels = face.astype(np.float32)
+        levels *= np.float32(np.median(self._blocks / _blocks(levels)))
+        return np.minimum(levels, 255, out=levels)
 
 
-def _gain(first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"]) -> float:
+def _blocks(face: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "block block"]:
     import cv2
 
-    size = BLOCKS, BLOCKS
-    blocks = [cv2.resize(face.astype(np.float32), size, interpolation=cv2.INTER_AREA) for face in (first, second)]
-    return float(np.median(np.maximum(blocks[0], 1) / np.maximum(blocks[1], 1)))
+    return np.maximum(cv2.resize(face, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA), 1)
 
 
 def _gray(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:

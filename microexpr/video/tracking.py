@@ -8,7 +8,7 @@ carried over, so that its values stay continuous.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -106,8 +106,7 @@ class FaceTracker:
         if found is None:
             if frame.seconds - self._followed <= PATIENCE_SECONDS:
                 return Tracked(frame)
-            self._reference = None
-            return self._search(frame)
+            return self._begin_anew(frame)
         self._followed = frame.seconds
         self.faces += 1
         box, vectors, view = found
@@ -117,13 +116,17 @@ class FaceTracker:
         far = drift > LARGEST_DRIFT * box.width
         if quiet and age > RENEWAL_SECONDS and (far or age > LARGEST_AGE_SECONDS):
             if age > LARGEST_AGE_SECONDS and self._is_gone(frame, box):
-                self._reference = None
-                return self._search(frame)
+                return self._begin_anew(frame)
             renewed = self._start(frame, box)
             if renewed is not None:
                 self._reference, self._carried = renewed, vectors
                 view = renewed.view(frame)
         return _tracked(frame, box, view, vectors)
+
+    def _begin_anew(self, frame: Frame) -> Tracked:
+        """The face was lost. Should another be found in this very frame, its motion counts from the next one on."""
+        self._reference = None
+        return replace(self._search(frame), motion=None, eyes=None, lost=True)
 
     def _search(self, frame: Frame) -> Tracked:
         if frame.seconds - self._searched < SEARCH_SECONDS:

@@ -260,7 +260,7 @@ def renewed(text: str) -> str:
             made = experiments_table()
         elif name.startswith("loso-"):
             made = training_table(name)
-        elif name.startswith(("spotting-", "stream-", "weights-")):
+        elif name.startswith(("spotting-", "stream-", "registration-", "weights-")):
             made = video_table(name, read(name), rest)
         elif name == "pictures":
             made = pictures_of(*rest)

@@ -1,6 +1,6 @@
 """How well frames are aligned to the onset frame: the flow after it against the true one, on rendered 640x480 frames.
 
-    python benchmarks/registration.py [--subjects 4] [--peak 2.0] [--rounds 20]
+    python benchmarks/registration.py [--subjects 4] [--peak 2.0] [--rounds 20] [--out results/X.csv]
 
 Each pair is an onset and an apex frame of the rendered set. At the apex the head, not the background, has moved by
 exactly 0.5 or 2 pixels in a random direction and rolled about the neck by half that much at the hair. The face is found
@@ -15,9 +15,12 @@ finding the face and reading the frame are not part of it.
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import math
+import os
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,6 +28,7 @@ import numpy as np
 from microexpr.datasets._render import FACE as OUTLINE
 from microexpr.datasets._render import FRAME, PIVOT, Identity, Movement, RenderedFrames, _mask_picture
 from microexpr.datasets.synthetic import EMOTIONS
+from microexpr.evaluation import record
 from microexpr.faces.align import Registration
 from microexpr.faces.detect import choose, detector
 from microexpr.motion.flow import flow_between
@@ -92,6 +96,7 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=4)
     parser.add_argument("--peak", type=float, default=2.0, help="largest motion of the skin, frame pixels")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--out", type=Path, help="CSV of the table")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     find = detector("haar")
@@ -116,10 +121,26 @@ def main() -> None:
                         registration.align(apex)
                         times.setdefault(name, []).append(time.perf_counter() - begin)
     print("| alignment | 0.5 px | 2 px | error, px | ms per frame |\n|---|---|---|---|---|")
+    rows = []
     for name in VARIANTS:
+        rows.append(
+            {
+                "alignment": name,
+                **{f"correlation at {shift:g} px": f"{np.mean(scores[name, shift]):.4f}" for shift in SHIFTS},
+                **{f"lowest at {shift:g} px": f"{min(scores[name, shift]):.4f}" for shift in SHIFTS},
+                "99th percentile of the error, px": f"{np.percentile(errors[name], 99):.3f}",
+                "ms": f"{1000 * min(times[name]):.2f}",
+                "machine": f"{record.machine()['processor']}, {os.cpu_count()} cores; OpenCV {cv2.__version__}",
+            }
+        )
         cells = [f"{np.mean(scores[name, shift]):.3f} ({min(scores[name, shift]):.3f})" for shift in SHIFTS]
         cells += [f"{np.percentile(errors[name], 99):.2f}", f"{1000 * min(times[name]):.1f}"]
         print(f"| {name} | {' | '.join(cells)} |")
+    if options.out:
+        with options.out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 if __name__ == "__main__":

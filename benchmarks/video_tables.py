@@ -1,9 +1,10 @@
-"""CSV files of `benchmarks/spotting.py`, `stream.py` and `weights.py` -> Markdown tables of the pages.
+"""CSV files of the benchmarks of video and weights -> Markdown tables of the pages.
 
 <!-- figures: spotting-MACHINE detection -->   shares of events found in time, by peak
 <!-- figures: spotting-MACHINE said -->        what the weights said, by rendered emotion
 <!-- figures: spotting-MACHINE quiet -->       false events a minute
 <!-- figures: stream-MACHINE -->               frames a second, latency, memory, the command
+<!-- figures: registration-MACHINE -->         alignment: correlation with the true flow
 <!-- figures: weights-MACHINE -->              the shipped weights: honest figures of each database
 """
 
@@ -19,6 +20,8 @@ def video_table(name: str, measured: Rows, parts: list[str]) -> str:
     kind = name.partition("-")[0]
     if kind == "stream":
         return _markdown(["part", "what", "value"], [[row["part"], row["what"], row["value"]] for row in measured])
+    if kind == "registration":
+        return _registration(measured)
     if kind == "weights":
         return _weights(measured)
     return {"detection": _detection, "said": _said, "quiet": _quiet}[parts[0]](measured)
@@ -62,6 +65,17 @@ def _quiet(measured: Rows) -> str:
         names = ["all", ""] if kind is None else [f"{kind[0]:g} px", f"{100 * kind[1]:g} %"]
         lines.append([*names, f"{minutes:g}", blinks, str(false), f"{false / minutes:.2f}"])
     return _markdown(["head motion", "flicker", "minutes", "blinks", "false events", "a minute"], lines)
+
+
+def _registration(measured: Rows) -> str:
+    shifts = [column for column in measured[0] if column.startswith("correlation")]
+    lines = []
+    for row in measured:
+        cells = [f"{float(row[one]):.3f} ({float(row[one.replace('correlation', 'lowest')]):.3f})" for one in shifts]
+        error = float(row["99th percentile of the error, px"])
+        lines.append([row["alignment"], *cells, f"{error:.2f}", f"{float(row['ms']):.1f}"])
+    head = [f"{one.replace('correlation at ', '')} shift" for one in shifts]
+    return _markdown(["alignment", *head, "error (99 %), px", "ms a frame"], lines)
 
 
 def _weights(measured: Rows) -> str:

@@ -242,7 +242,7 @@ def test_a_closed_pipe_ends_recognize_quietly(film, trained):
 
 def test_the_weights_of_the_package_are_the_default(film, capsys):
     assert main(["recognize", film, *CROPPED]) == 0
-    assert f"flow-linear ({weights.DEFAULT}.safetensors)" in capsys.readouterr().out
+    assert f"{weights.DEFAULT}, face by" in capsys.readouterr().out
 
 
 def test_an_exported_file_answers_as_the_weights_do(film, trained, tmp_path, capsys):

@@ -28,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return options.run(options) or 0
+            status = options.run(options) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a reader that has gone is noticed here, not when the process ends
+            return status
     except MicroexprError as error:
         if options.debug:
             raise
@@ -62,8 +65,6 @@ def run() -> None:
     """
     gc.set_threshold(100_000, 20, 20)
     status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
     if not {"joblib", "torch", "ray", "distributed"} & sys.modules.keys():
         os._exit(status)
     sys.exit(status)

@@ -315,6 +315,8 @@ def _about(
 
 
 def _source(given: Given, fps: float | None) -> Source:
+    if isinstance(given, Source) and fps is not None:
+        raise BadInput("fps= where the source is opened", f"an open source and fps={fps:g}", "open_source(given, fps)")
     return given if isinstance(given, Source) else open_source(given, fps)
 
 

@@ -15,6 +15,8 @@ from collections.abc import Generator
 from microexpr.video.source import Frame, Source
 
 QUEUED = 16  # frames
+# Videos that go through at this moment, and OpenCV's threads before the first of them: the setting is the process's.
+_LOCK, _USERS, _BEFORE = threading.Lock(), list[None](), [1]
 
 
 @contextlib.contextmanager
@@ -26,12 +28,18 @@ def one_opencv_thread() -> Generator[None]:
     """
     import cv2
 
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+    with _LOCK:
+        if not _USERS:
+            _BEFORE[0] = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+        _USERS.append(None)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        with _LOCK:
+            _USERS.pop()
+            if not _USERS:
+                cv2.setNumThreads(_BEFORE[0])
 
 
 class Ahead:
@@ -74,8 +82,10 @@ class Ahead:
         last: BaseException | None = None
         try:
             with contextlib.closing(self._source.frames()) as frames:  # type: ignore[type-var]  # a generator
-                start = time.perf_counter()
+                start = None
                 for frame in frames:
+                    if start is None:  # the clock of a file may begin anywhere
+                        start = time.perf_counter() - frame.seconds
                     if self._live and self._stop.wait(max(0.0, start + frame.seconds - time.perf_counter())):
                         return
                     self._hand_over(frame)

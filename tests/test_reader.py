@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Generator
 
+import cv2
 import numpy as np
 import pytest
 
 from microexpr.errors import BadInput
 from microexpr.video._base import Frame, Source
-from microexpr.video.reader import Ahead
+from microexpr.video.reader import Ahead, one_opencv_thread
 from microexpr.video.source import open_source
 
 WAIT = 20.0  # seconds, after which a test that would hang fails
@@ -180,3 +181,19 @@ def test_a_live_file_is_paced_at_its_own_rate():
     start = time.perf_counter()
     assert len(list(Ahead(Made(6, fps=0.1)).frames())) == 6  # 50 s long
     assert time.perf_counter() - start < 10
+
+
+def test_opencv_has_its_threads_back_when_the_last_of_two_videos_ends():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        first, second = one_opencv_thread(), one_opencv_thread()
+        first.__enter__()
+        second.__enter__()
+        assert cv2.getNumThreads() == 1
+        first.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 1
+        second.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)

@@ -124,6 +124,11 @@ class Spotter:
         """Whether a movement is under way, or one may have begun."""
         return self._movement is not None or self._above is not None
 
+    @property
+    def begin(self) -> float | None:
+        """Since when a movement is under way, seconds; None where none is."""
+        return None if self._movement is None else self._movement.begin
+
     def push(
         self,
         index: int,

@@ -24,6 +24,7 @@ from microexpr.video.source import Frame
 from microexpr.video.tracking import FaceTracker, Light, Tracked, View
 
 KEPT_SECONDS = 0.95  # of views: a micro-expression, and the moment until it is known to have ended
+BEFORE_SECONDS = 0.3  # of them before a movement was seen to begin: its onset is found afterwards
 NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # an empty slice of a frame would keep all of it
 NAMED_REGIONS = 3  # of an event
 REGION_SHARE = 0.5  # of the strongest region's motion, which the others that are named reach
@@ -126,9 +127,12 @@ class Recognizer:
         self.frames += 1
         tracked = self._tracker.push(frame, not self._spotter.moving)
         self.tracked = tracked
-        if tracked.view is not None:
+        # Of a movement under way the views that could judge it are kept, however late it is known to have ended.
+        begin = self._spotter.begin
+        now = frame.seconds if begin is None else min(frame.seconds, begin - BEFORE_SECONDS + KEPT_SECONDS)
+        if tracked.view is not None and frame.seconds <= now:
             self._views.append((Frame(frame.index, frame.seconds, NO_IMAGE), tracked.view))
-        while self._views and self._views[0][0].seconds < frame.seconds - KEPT_SECONDS:
+        while self._views and self._views[0][0].seconds < now - KEPT_SECONDS:
             self._views.popleft()
         if tracked.motion is None and not tracked.lost:
             return []  # one frame that could not be registered

@@ -25,8 +25,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from microexpr.datasets._render import FACE as OUTLINE
-from microexpr.datasets._render import FRAME, PIVOT, Identity, Movement, RenderedFrames, _mask_picture
+from microexpr.datasets._face import FACE as OUTLINE
+from microexpr.datasets._face import FRAME, PIVOT, Identity, mask_picture
+from microexpr.datasets._render import Movement, RenderedFrames
 from microexpr.datasets.synthetic import EMOTIONS
 from microexpr.evaluation import record
 from microexpr.faces.align import Registration
@@ -71,7 +72,7 @@ def true_flow(frames: Shifted, registration: Registration) -> tuple[np.ndarray, 
     The onset frame has no head motion, so the action is the flow of the same clip with a head that keeps still.
     """
     still = dataclasses.replace(frames, shift=0.0).true_flow(0, 1)
-    inside = cv2.remap(_mask_picture(OUTLINE, True), *frames.identity.portrait_points(FRAME.frame_points()), 1)
+    inside = cv2.remap(mask_picture(OUTLINE, True), *frames.identity.portrait_points(FRAME.frame_points()), 1)
     size, scale = (registration.size, registration.size), registration.crop[0, 0]
     u, v, face = (cv2.warpAffine(one, registration.crop, size) for one in (*still, inside))
     return np.stack([u, v]) * scale, face > 0.5

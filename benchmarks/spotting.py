@@ -1,6 +1,6 @@
 """Finding events in rendered videos: how exactly in time, how many are missed, how often nothing is taken for one.
 
-    python benchmarks/spotting.py [--cache DIR] [--parts detection quiet] [--method NAME] [--out results/spotting-X.csv]
+    python benchmarks/spotting.py [--cache DIR] [--parts detection quiet noisy] [--method NAME] [--out FILE.csv]
     python benchmarks/spotting.py --render            # renders the videos, measures nothing
     python benchmarks/spotting.py --quick             # few videos
 
@@ -13,6 +13,9 @@ the weights carry over to rendered motion, nothing about accuracy.
 
 Quiet: 8 videos of 30 seconds at 100 frames a second without events: four faces, head motion of up to 0.3 and 2 pixels,
 15 blinks a minute, flicker of 0.4% and 2%. Every event of the answer is false.
+
+Noisy: 8 videos of 30 seconds without events at 30 and 50 frames a second, each with sensor noise of 12 and 20 gray
+levels from the first frame on, as a webcam has in a dark room; the others have 1. Every event of the answer is false.
 
 The videos are rendered once (18 ms of processor time a frame, 10 minutes on two free cores) and kept as gray H.264
 without loss, about 6 GB: all motion is measured on gray pictures, so nothing that matters is left out. A file is named
@@ -28,7 +31,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -38,11 +41,13 @@ import av
 import cv2
 import numpy as np
 
-from microexpr.datasets._render import FLICKER, Identity, RenderedFrames
+from microexpr.datasets._face import Identity
+from microexpr.datasets._render import FLICKER, RenderedFrames
 from microexpr.datasets.rendered_video import Expression, expression, video
 from microexpr.datasets.synthetic import EMOTIONS
 from microexpr.motion.cache import cache_folder
 from microexpr.types import Event
+from microexpr.video.source import Frame, Source, open_source
 
 PEAKS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 FACES = 6
@@ -50,14 +55,32 @@ REPEATS = 2
 TOLERANCE = 0.04  # seconds
 HEAD_MOTIONS = (0.3, 2.0)
 QUIET_SECONDS = 30.0
+NOISES = (12.0, 20.0)  # gray levels
 
 
-def find(path: Path, fps: float, method: str | None) -> list[Event]:
+def find(path: Path, fps: float, method: str | None, noise: float = 0.0) -> list[Event]:
     """The events that the recognizer finds; the one place that knows how it is called."""
     from microexpr import videos
 
     named = {} if method is None else {"method": method}
+    if noise:
+        return list(videos.recognize(Noisy(path, fps, noise), **named).events)
     return list(videos.recognize(path, fps=fps, **named).events)
+
+
+class Noisy(Source):
+    """A video with sensor noise, the same in every run."""
+
+    def __init__(self, path: Path, fps: float, noise: float) -> None:
+        self._video, self._noise = open_source(path, fps), noise
+        super().__init__(path.name, self._video.size, fps, self._video.expected)
+
+    def _read(self) -> Iterator[Frame]:
+        for frame in self._video.frames():
+            random = np.random.default_rng([round(self._noise), frame.index])
+            gray = frame.image[..., 0] + self._noise * random.standard_normal(frame.image.shape[:2], np.float32)
+            gray = np.clip(np.rint(gray), 0, 255).astype(np.uint8)
+            yield Frame(frame.index, frame.seconds, np.repeat(gray[..., None], 3, axis=2))
 
 
 class Video(NamedTuple):
@@ -67,6 +90,7 @@ class Video(NamedTuple):
     name: str
     frames: RenderedFrames
     events: list[Expression]
+    noise: float = 0.0  # gray levels, beside the renderer's own
 
     @property
     def file(self) -> str:
@@ -109,6 +133,16 @@ def quiet_videos() -> list[Video]:
     return found
 
 
+def noisy_videos() -> list[Video]:
+    found = []
+    for number, (subject, fps) in enumerate((subject, fps) for subject in range(4) for fps in (30.0, 50.0)):
+        head = HEAD_MOTIONS[(subject + 1) % 2]
+        frames, events = video(QUIET_SECONDS, fps, seed=2000 + number, identity=face(subject), head_pixels=head)
+        name = f"quiet-{fps:g}fps-s{subject + 1}"
+        found += [Video("noisy", name, frames, events, noise) for noise in NOISES]
+    return found
+
+
 def write(path: Path, frames: RenderedFrames) -> None:
     """Gray H.264 without loss; under another name until it is whole."""
     partial = path.with_suffix(f".{os.getpid()}.partial.mkv")
@@ -138,10 +172,11 @@ def _render(given: tuple[Path, RenderedFrames]) -> str:
 def render(videos: list[Video], cache: Path, jobs: int) -> None:
     """Renders what is not in the cache yet; may be stopped and started again."""
     cache.mkdir(parents=True, exist_ok=True)
-    missing = [(cache / video.file, video.frames) for video in videos if not (cache / video.file).is_file()]
+    files = {video.file: video.frames for video in videos}
+    missing = [(cache / name, frames) for name, frames in files.items() if not (cache / name).is_file()]
     if not missing:
         return
-    print(f"rendering {len(missing)} of {len(videos)} videos to {cache}", flush=True)
+    print(f"rendering {len(missing)} of {len(files)} videos to {cache}", flush=True)
     with ProcessPoolExecutor(jobs) as pool:
         start = time.perf_counter()
         for done, name in enumerate(pool.map(_render, missing), start=1):
@@ -198,6 +233,8 @@ def measure(one: Video, found: list[Event], seconds: float) -> dict:
         "subject": one.frames.identity.seed[-1] + 1,
         "head_pixels": one.frames.head_pixels,
         "flicker": one.frames.flicker,
+        "fps": one.frames.fps,
+        "noise": one.noise,
         "blinks": len(one.frames.blinks),
         "minutes": len(one.frames) / one.frames.fps / 60,
         **dict.fromkeys(
@@ -268,12 +305,22 @@ def show_quiet(rows: list[dict]) -> None:
         print(f"{names[0]:>8s} {names[1]:>8s} {minutes:8.1f} {blinks:8d} {false:8d} {false / minutes:8.2f}")
 
 
+def show_noisy(rows: list[dict]) -> None:
+    """False events per minute by rate and noise."""
+    print("\nNoisy quiet video\n")
+    print(f"{'fps':>8s} {'noise':>8s} {'minutes':>8s} {'blinks':>8s} {'false':>8s} {'a minute':>8s}")
+    for fps, noise in sorted({(row["fps"], row["noise"]) for row in rows}):
+        own = [row for row in rows if (row["fps"], row["noise"]) == (fps, noise)]
+        minutes, blinks, false = (sum(row[name] for row in own) for name in ("minutes", "blinks", "false"))
+        print(f"{fps:8g} {noise:8g} {minutes:8.1f} {blinks:8d} {false:8d} {false / minutes:8.2f}")
+
+
 def measured(videos: list[Video], cache: Path, method: str | None) -> list[dict]:
     """All rows; a line for each video as it is done."""
     rows = []
     for one in videos:
         start = time.perf_counter()
-        found = find(cache / one.file, one.frames.fps, method)
+        found = find(cache / one.file, one.frames.fps, method, one.noise)
         rows.append(row := measure(one, found, time.perf_counter() - start))
         times = ", ".join(f"{name} {row[name]:+.0f}" for name in ("onset_ms", "apex_ms", "offset_ms") if row["found"])
         what = times or ("missed" if one.events else "quiet")
@@ -290,19 +337,26 @@ def write_results(rows: list[dict], path: Path) -> None:
     write_rows(rounded, path)
 
 
+PARTS = {
+    "detection": (detection_videos, show_detection),
+    "quiet": (quiet_videos, show_quiet),
+    "noisy": (noisy_videos, show_noisy),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, help="folder of the rendered videos")
-    parser.add_argument("--parts", nargs="+", default=["detection", "quiet"], choices=["detection", "quiet"])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--method", help="whose weights name the emotion; the recognizer's own default otherwise")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
     parser.add_argument("--render", action="store_true", help="render the videos, measure nothing")
-    parser.add_argument("--quick", action="store_true", help="14 videos with an event, 2 quiet ones")
+    parser.add_argument("--quick", action="store_true", help="14 videos with an event, 2 quiet and 2 noisy ones")
     parser.add_argument("--out", type=Path, help="CSV of all rows")
     options = parser.parse_args()
     cache = options.cache or cache_folder() / "rendered"
-    few = (14, 2) if options.quick else (None, None)
-    every = {"detection": detection_videos(), "quiet": quiet_videos()}
+    few = (14, 2, 2) if options.quick else (None, None, None)
+    every = {name: made() for name, (made, _) in PARTS.items()}
     videos = [
         one for part, count in zip(every, few, strict=True) if part in options.parts for one in every[part][:count]
     ]
@@ -311,7 +365,7 @@ def main() -> None:
     if options.render:
         return
     rows = measured(videos, cache, options.method)
-    for part, show in (("detection", show_detection), ("quiet", show_quiet)):
+    for part, (_, show) in PARTS.items():
         if part in options.parts:
             show([row for row in rows if row["part"] == part])
     if options.out:

@@ -6,10 +6,11 @@ The input is rendered: 20 seconds of 640x480 at 200 frames a second with six mov
 as H.264 (yuv420p, crf 18, medium). The stream of many minutes is this file again and again with its clock going on;
 where it begins anew the head jumps by up to a pixel, as if the video had been cut.
 
-- Stream: the file is read as fast as it is recognized, by one reader thread and the recognizer with a queue of 16
-  frames. Frames a second over the whole; resident memory after every tenth of the time.
-- Live: the file paced at its own rate. Latency is the time from a frame's arrival in the queue to its answer; that of
-  events is told apart, because a movement is classified there. Frames that find the queue full are dropped, counted.
+- Stream: `microexpr.stream`, as fast as it goes. Frames a second from the first frame to the last event; resident
+  memory after a tenth of the time and at the end.
+- Live: `microexpr.live`, at the file's own rate. Latency is the time from a frame's arrival in the queue to its answer;
+  that of events is told apart, because a movement is classified there. Frames that find the queue full are dropped,
+  counted.
 - Shell: wall time of the command on a file of two seconds (400 frames), start-up and imports included, by turns with
   and without `--out`, after one run that is not counted (it fills the cache of compiled code).
 """
@@ -31,34 +32,41 @@ from pathlib import Path
 import av
 import numpy as np
 
-from microexpr.classifier import classifier
-from microexpr.datasets._render import Identity
+from microexpr import videos
+from microexpr.datasets._face import Identity
 from microexpr.datasets.rendered_video import video
 from microexpr.evaluation import record
-from microexpr.faces.detect import detector
 from microexpr.motion.cache import cache_folder
-from microexpr.video.reader import Ahead
-from microexpr.video.recognizer import Recognizer
 from microexpr.video.source import Frame, Source, open_source
 
 FPS = 200
 
 
 class Repeated(Source):
-    """A source again and again, its clock and numbers going on."""
+    """A source again and again, its clock and numbers going on.
+
+    Attributes:
+        begin: when the first frame was asked for, by `time.perf_counter`.
+        frames_read: so far.
+        memory: megabytes after every tenth of the time, except the last.
+    """
 
     def __init__(self, source: Source, seconds: float) -> None:
         super().__init__(source.name, source.size, source.header_fps)
         self._source, self._seconds = source, seconds
+        self.begin, self.frames_read, self.memory = 0.0, 0, list[float]()
 
     def _read(self) -> Iterator[Frame]:
-        number = 0
-        while number / FPS < self._seconds:
+        self.begin = time.perf_counter()
+        while self.frames_read / FPS < self._seconds:
             for frame in self._source.frames():
-                if number / FPS >= self._seconds:
+                seconds = self.frames_read / FPS
+                if seconds >= self._seconds:
                     return
-                yield Frame(number, number / FPS, frame.image)
-                number += 1
+                if seconds >= (len(self.memory) + 1) * self._seconds / 10:
+                    self.memory.append(resident())
+                yield Frame(self.frames_read, seconds, frame.image)
+                self.frames_read += 1
 
 
 def rendered(seconds: float, events: int, folder: Path) -> Path:
@@ -88,35 +96,35 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def flow_through(source: Source, live: bool, seconds: float) -> dict[str, float]:
-    """One pass; what was measured."""
-    recognizer = Recognizer(detector("haar"), classifier())
-    ahead = Ahead(source, live=live)
-    latencies, of_events, memory = [], [], []
-    begin = time.perf_counter()
-    for frame, arrival in ahead.frames():
-        events = recognizer.push(frame)
-        now = time.perf_counter()
-        latencies.append(now - arrival)
-        of_events += [now - arrival] * len(events)
-        if frame.seconds >= (len(memory) + 1) * seconds / 10:
-            memory.append(resident())
-    events = len(of_events) + len(recognizer.flush())
-    spent = time.perf_counter() - begin
-    memory.append(resident())
-    milliseconds = 1000 * np.array(latencies)
-    found = {
-        "frames": recognizer.frames,
-        "frames a second": recognizer.frames / spent,
-        "dropped": ahead.dropped,
-        "events": events,
-        "memory after a tenth, MB": memory[0],
-        "memory at the end, MB": memory[-1],
-    }
-    if live:
-        found |= {f"latency p{q}, ms": float(np.percentile(milliseconds, q)) for q in (50, 99)}
-        found |= {f"event latency p{q}, ms": float(np.percentile(1000 * np.array(of_events), q)) for q in (50, 99)}
+def streamed(source: Repeated) -> dict[str, float]:
+    """`microexpr.stream`, as fast as it goes."""
+    events = sum(1 for _ in videos.stream(source))
+    return measured(source, source.frames_read, events)
+
+
+def lived(source: Repeated) -> dict[str, float]:
+    """`microexpr.live`, at the source's own rate."""
+    latencies: list[float] = []
+    recording = videos.live(source, each=lambda event, latency: latencies.append(latency))
+    # events that the end of the video ended came with no frame; their latency is 0
+    of_events = 1000 * np.array([one for one in latencies if one > 0])
+    found = measured(source, recording.about["frames"], len(recording.events))
+    found["dropped"] = recording.about["dropped"]
+    found |= {f"latency {name}, ms": value for name, value in recording.about["latency_ms"].items()}
+    if len(of_events):
+        found |= {f"event latency p{q}, ms": float(np.percentile(of_events, q)) for q in (50, 99)}
     return found
+
+
+def measured(source: Repeated, frames: int, events: int) -> dict[str, float]:
+    """What both tell: asked right after the last event."""
+    return {
+        "frames": frames,
+        "frames a second": frames / (time.perf_counter() - source.begin),
+        "events": events,
+        "memory after a tenth, MB": source.memory[0],
+        "memory at the end, MB": resident(),
+    }
 
 
 def shell(file: Path, rounds: int) -> dict[str, float]:
@@ -147,12 +155,12 @@ def main() -> None:
     options = parser.parse_args()
     short, long = rendered(2.0, 1, options.cache), rendered(20.0, 6, options.cache)
     rows: list[tuple[str, str, float]] = []
-    for part, measured in (
+    for part, run in (
         ("shell", lambda: shell(short, options.rounds)),
-        ("stream", lambda: flow_through(*_repeated(long, 60 * options.minutes, False))),
-        ("live", lambda: flow_through(*_repeated(long, options.live_seconds, True))),
+        ("stream", lambda: streamed(Repeated(open_source(long), 60 * options.minutes))),
+        ("live", lambda: lived(Repeated(open_source(long), options.live_seconds))),
     ):
-        for what, value in measured().items():
+        for what, value in run().items():
             rows.append((part, what, round(value, 2)))
             print(f"{part:<8}{what:<32}{value:10.2f}", flush=True)
     if options.out:
@@ -161,10 +169,6 @@ def main() -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("part", "what", "value", "machine"))
             writer.writerows((*row, about) for row in rows)
-
-
-def _repeated(file: Path, seconds: float, live: bool) -> tuple[Source, bool, float]:
-    return Repeated(open_source(file), seconds), live, seconds
 
 
 if __name__ == "__main__":

@@ -10,8 +10,11 @@ Data: the 442 published maps of 3DB. Splits are by subject throughout.
   with each seed, and answer the outer test fold. So nothing is chosen on a test fold.
 - Shipped weights: the candidate and epoch with the smallest mean negative log likelihood over the held-back clips of
   all five folds, none of whose subjects the judging model has seen; trained on all 442 clips with seed 0.
-- Temperature and threshold: fitted on the answers of the nested cross-validation. The figures after calibration are
-  those of every fold with the temperature and threshold of the other four.
+- Temperature: fitted on the answers of the nested cross-validation, and used only if it lowers their mean negative log
+  likelihood when every fold is given the temperature of the other four; else it is 1. That is a choice between two on
+  the answers that the figures come from, so the figures of the same choice made inside every fold are told as well.
+- Threshold: fitted on the same answers, with the temperature that is used. What share is answered, and right, is that
+  of every fold with the threshold (and the temperature, if any) of the other four.
 
 Every training is a file of its own in --runs, so a stopped run goes on where it was.
 """

@@ -82,30 +82,67 @@ class Studied:
         return f"{self.name}-megc2019"
 
 
-def calibrate(truth: np.ndarray, answers: np.ndarray) -> tuple[float, float]:
-    """Temperature, and threshold after it, of answers "seed clip class"."""
-    truth, given = np.tile(truth, len(answers)), answers.reshape(-1, answers.shape[2])
-    temperature = calibrated.best_temperature(truth, given)
-    return temperature, calibrated.best_threshold(truth, calibrated.temper(given, temperature))
+@dataclass(frozen=True)
+class Calibration:
+    """What becomes of the answers of a nested cross-validation; probabilities "seed clip class".
+
+    Attributes:
+        fitted: the temperature that fits all answers best.
+        temperature: of the shipped weights: `fitted` where temperatures help folds they were not fitted on, else 1.
+        threshold: that of the shipped weights.
+        tempered: every fold with the temperature of the others.
+        given: every fold as the shipped weights do it, with `tempered` or as trained.
+        answered: which clips are answered then, every fold with the threshold of the others; "seed clip".
+        inside: every fold with `tempered` or as trained, whichever the others alone speak for.
+        folds_tempered: in how many folds that is `tempered`.
+    """
+
+    fitted: float
+    temperature: float
+    threshold: float
+    tempered: np.ndarray
+    given: np.ndarray
+    answered: np.ndarray
+    inside: np.ndarray
+    folds_tempered: int
 
 
-def honestly(studied: Studied, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every fold with the temperature and threshold of the others: probabilities, and which clips are answered."""
-    tempered = np.empty_like(studied.answers)
-    answered = np.empty(studied.answers.shape[:2], dtype=bool)
-    for number in np.unique(studied.fold_of):
-        here = studied.fold_of == number
-        temperature, threshold = calibrate(y[~here], studied.answers[:, ~here])
-        tempered[:, here] = calibrated.temper(studied.answers[:, here], temperature)
-        answered[:, here] = tempered[:, here].max(axis=2) >= threshold
-    return tempered, answered
+def calibrate(studied: Studied, y: np.ndarray) -> Calibration:
+    """Temperature, if it helps, and threshold; both fitted on all answers, judged on folds they were not fitted on."""
+    seeds, shape = len(studied.answers), studied.answers.shape
+    truth, folds = np.tile(y, seeds), np.tile(studied.fold_of, seeds)
+    trained = studied.answers.reshape(len(truth), -1)
+    tempered, _ = calibrated.left_out(truth, trained, folds, tempered=True)
+    inside, folds_tempered = trained.copy(), 0
+    for number in np.unique(folds):
+        others = folds != number
+        if calibrated.helps(truth[others], trained[others], folds[others]):
+            inside[~others] = tempered[~others]
+            folds_tempered += 1
+    helps = calibrated.helps(truth, trained, folds)
+    given, answered = calibrated.left_out(truth, trained, folds, helps)
+    temperature, threshold = calibrated.fit(truth, trained, helps)
+    return Calibration(
+        calibrated.best_temperature(truth, trained),
+        temperature,
+        threshold,
+        tempered.reshape(shape),
+        given.reshape(shape),
+        answered.reshape(shape[:2]),
+        inside.reshape(shape),
+        folds_tempered,
+    )
 
 
-def row_of(studied: Studied, data: Data, database: str, tempered: np.ndarray, answered: np.ndarray) -> dict[str, str]:
-    """The figures of a model on one database, or on "all"; shares in percent."""
+def row_of(studied: Studied, data: Data, database: str, after: Calibration) -> dict[str, str]:
+    """The figures of a model on one database, or on "all"; shares in percent.
+
+    Of "nll" and "ece" (log loss and expected calibration error) there are four: of the probabilities as trained,
+    "_tempered", "_inside" (see `Calibration`), and "_calibrated", those that the shipped weights give.
+    """
     rows = np.flatnonzero((data.databases == database) | (database == "all"))
     y, people = data.y[rows], [data.subjects[row] for row in rows.tolist()]
-    answers, tempered, answered = studied.answers[:, rows], tempered[:, rows], answered[:, rows]
+    answers, answered = studied.answers[:, rows], after.answered[:, rows]
     predicted, truth = answers.argmax(axis=2), np.tile(y, len(answers))
     scored = [metrics.scores(y, one, data.classes) for one in predicted]
     interval = metrics.bootstrap(y, predicted, people, data.classes)
@@ -116,7 +153,8 @@ def row_of(studied: Studied, data: Data, database: str, tempered: np.ndarray, an
         low, high = getattr(interval, score)
         found |= {score: f"{np.mean(values):.1f}", f"{score}_sd": f"{np.std(values, ddof=1):.1f}"}
         found |= {f"{score}_low": f"{100 * low:.1f}", f"{score}_high": f"{100 * high:.1f}"}
-    for suffix, given in (("", answers), ("_calibrated", tempered)):
+    kinds = {"": answers, "_tempered": after.tempered[:, rows], "_inside": after.inside[:, rows]}
+    for suffix, given in (kinds | {"_calibrated": after.given[:, rows]}).items():
         compared = calibration.reliability(truth, given.reshape(len(truth), -1))
         found |= {f"nll{suffix}": f"{compared.log_loss:.3f}", f"ece{suffix}": f"{compared.error:.3f}"}
     confusion = np.sum([one.confusion for one in scored], axis=0)
@@ -135,10 +173,10 @@ def compared(studied: Studied, floor: Studied, data: Data) -> dict[str, str]:
     return {**{key: f"{100 * value:+.1f}" for key, value in numbers.items()}, "difference_p": f"{found.p:.3f}"}
 
 
-def bins_of(data: Data, tempered: np.ndarray) -> list[dict[str, str]]:
-    """The reliability bins that hold clips."""
-    truth = np.tile(data.y, len(tempered))
-    seen = calibration.reliability(truth, tempered.reshape(len(truth), -1))
+def bins_of(data: Data, given: np.ndarray) -> list[dict[str, str]]:
+    """The reliability bins that hold clips, of probabilities "seed clip class"."""
+    truth = np.tile(data.y, len(given))
+    seen = calibration.reliability(truth, given.reshape(len(truth), -1))
     shown = zip(seen.count.tolist(), seen.confidence.tolist(), seen.accuracy.tolist(), strict=True)
     return [
         {
@@ -156,8 +194,8 @@ def bins_of(data: Data, tempered: np.ndarray) -> list[dict[str, str]]:
 def default_of(tables: dict[str, list[dict[str, str]]]) -> tuple[str, str]:
     """The weights that are taken where none are named, and why.
 
-    Those with the better UF1 where the paired interval of the difference leaves out 0; else those whose calibrated
-    probabilities have the smaller negative log likelihood.
+    Those with the better UF1 where the paired interval of the difference leaves out 0; else those whose probabilities,
+    as shipped, have the smaller negative log likelihood.
     """
     floor, other = (tables[f"{name}-megc2019"][0] for name in (FLOOR, "mjfn"))
     low, high = float(other["difference_low"]), float(other["difference_high"])
@@ -166,7 +204,7 @@ def default_of(tables: dict[str, list[dict[str, str]]]) -> tuple[str, str]:
         chosen = other if low > 0 else floor
         return chosen["weights"], f"mjfn differs from {FLOOR} by {between}, which leaves out 0"
     chosen = min(other, floor, key=lambda row: float(row["nll_calibrated"]))
-    text = f"mjfn differs from {FLOOR} by {between}, which holds 0, so the log likelihood of the calibrated "
+    text = f"mjfn differs from {FLOOR} by {between}, which holds 0, so the negative log likelihood of the "
     return chosen["weights"], text + "probabilities decides: the smaller is the better"
 
 
@@ -183,16 +221,16 @@ def largest_change(studied: Studied) -> float:
 
 def tabulated(studied: Studied, floor: Studied, data: Data) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """The rows of a model, that of all databases first, and its reliability bins."""
-    tempered, answered = honestly(studied, data.y)
+    after = calibrate(studied, data.y)
     databases = ["all", *sorted(set(data.databases.tolist()))]
-    rows = [row_of(studied, data, database, tempered, answered) for database in databases]
-    temperature, threshold = calibrate(data.y, studied.answers)
-    rows[0] |= {"temperature": f"{temperature:.3f}", "threshold": f"{threshold:.3f}"}
+    rows = [row_of(studied, data, database, after) for database in databases]
+    rows[0] |= {"temperature_fitted": f"{after.fitted:.3f}", "folds_tempered": str(after.folds_tempered)}
+    rows[0] |= {"temperature": f"{after.temperature:.3f}", "threshold": f"{after.threshold:.3f}"}
     rows[0] |= {"settings": studied.final.text(), "chosen": "; ".join(choice.text() for choice in studied.choices)}
     rows[0]["largest_change"] = f"{largest_change(studied):.5f}"
     if studied is not floor:
         rows[0] |= compared(studied, floor, data)
-    return rows, bins_of(data, tempered)
+    return rows, bins_of(data, after.given)
 
 
 def mean_probabilities(studied: Studied, data: Data) -> dict[str, list[float]]:

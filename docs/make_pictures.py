@@ -19,7 +19,8 @@ from PIL import Image
 
 from microexpr.classifier import MAP_CROP, WeightsClassifier, classifier, published_form
 from microexpr.datasets._blink import Blink
-from microexpr.datasets._render import Identity, Movement
+from microexpr.datasets._face import Identity
+from microexpr.datasets._render import Movement
 from microexpr.datasets.rendered_video import Expression, video
 from microexpr.faces.align import BROWS, EYES, MOUTH, Registration
 from microexpr.faces.detect import Face, choose, detector

@@ -6,7 +6,6 @@ Results go to stdout, messages and progress to stderr. Exit 0 done, 1 the work f
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
 import os
 import shlex
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import microexpr
-from microexpr import cli_parser, cli_video, terminal
+from microexpr import cli_evaluate, cli_parser, cli_video, terminal
 from microexpr.errors import FoldFailed, MicroexprError
 
 
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         kept = (
             "; finished folds are kept, the same command goes on from there"
-            if options.run in (_evaluate, _experiment)
+            if options.run in (cli_evaluate.evaluate, cli_evaluate.experiment)
             else ""
         )
         terminal.note(f"stopped{kept}")
@@ -82,11 +81,11 @@ def _parser() -> argparse.ArgumentParser:
             "spot": cli_video.spot,
             "live": cli_video.live,
             "export": cli_video.export,
-            "evaluate": _evaluate,
-            "experiment": _experiment,
-            "compare": _compare,
-            "report": _report,
-            "train": _train,
+            "evaluate": cli_evaluate.evaluate,
+            "experiment": cli_evaluate.experiment,
+            "compare": cli_evaluate.compare,
+            "report": cli_evaluate.report,
+            "train": cli_evaluate.train,
             "flow": _flow,
             "bench": _bench,
             "synthesize": _synthesize,
@@ -94,191 +93,6 @@ def _parser() -> argparse.ArgumentParser:
             "methods": _methods,
         }
     )
-
-
-def _settings(options: argparse.Namespace) -> dict[str, str]:
-    """--set field=value ... as a dictionary."""
-    from microexpr.errors import BadInput
-
-    pairs = {}
-    for text in options.set:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise BadInput("--set FIELD=VALUE", repr(text), "write it like --set dropout=0.3")
-        pairs[name.strip().replace("-", "_")] = value.strip()
-    return pairs
-
-
-def _settings_for(name: str, options: argparse.Namespace, alone: bool) -> dict[str, Any]:
-    """The settings of one of the named methods: of several, --epochs and --device go to those that have them."""
-    from microexpr import methods
-
-    shared = {"epochs": options.epochs, "device": options.device}
-    fields = {field.name for field in dataclasses.fields(methods.kind_of(name))}
-    wanted = {key: value for key, value in shared.items() if value is not None and (alone or key in fields)}
-    if twice := wanted.keys() & _settings(options).keys():
-        from microexpr.errors import BadInput
-
-        name = min(twice)
-        raise BadInput(f"--{name} or --set {name}=...", "both", "leave one of them out")
-    settings = {**_settings(options), **wanted}
-    methods.create(name, **settings)
-    return settings
-
-
-def _verbs_for(name: str, options: argparse.Namespace, alone: bool) -> dict[str, Any]:
-    """--select and --stacked for one of the named methods: of several, they go to those that have epochs."""
-    from microexpr import methods
-
-    kind = methods.kind_of(name)
-    wanted = {"select": options.select, "stacked": options.stacked}
-    if alone:
-        return wanted
-    if not hasattr(kind, "trace"):
-        wanted["select"] = "last"
-    if not hasattr(kind, "fit_folds"):
-        wanted["stacked"] = None
-    return wanted
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from microexpr import api, methods
-    from microexpr.evaluation import tables
-
-    listed = dict.fromkeys(name.strip() for name in options.method.split(",") if name.strip())
-    names = methods.names() if options.method == "all" else list(listed)
-    # A wrong name or setting is told before any data is read.
-    settings = {name: _settings_for(name, options, alone=len(names) == 1) for name in names}
-    data = api.load(options.dataset, options.root, options.part)
-    console = terminal.console()
-    gathered = []
-    for name in names:
-        with terminal.progress_bars() as progress:
-            runs = api.evaluate(
-                name,
-                data,
-                protocol=options.protocol,
-                folds=options.folds,
-                seeds=options.seeds,
-                settings=settings[name],
-                **_verbs_for(name, options, alone=len(names) == 1),
-                jobs=options.jobs,
-                engine=options.engine,
-                runs=options.runs,
-                command=options.command_line,
-                progress=progress,
-            )
-        gathered += runs
-        if not options.json:
-            for run in runs:
-                tables.print_run(run, console)
-                console.print()
-    if options.json:
-        terminal.print_json([tables.to_json(run) for run in gathered])
-    elif len(gathered) > 1:
-        tables.print_compare(gathered, console)
-    if not options.json:
-        for run in gathered:
-            console.print(f"run: {run.folder}", soft_wrap=True)
-
-
-def _experiment(options: argparse.Namespace) -> None:
-    from microexpr import experiments
-    from microexpr.errors import BadInput
-    from microexpr.evaluation import pictures, tables
-
-    if options.name is None:
-        described = experiments.describe()
-        if options.json:
-            terminal.print_json(described)
-            return
-        terminal.print_table(("name", "paper", "select", "what"), described)
-        terminal.console().print("\nmicroexpr experiment NAME DATASET: run or resume it")
-        return
-    shown = experiments.entry(options.name).pictures
-    if options.dataset is None:
-        raise BadInput(f"a data set after {options.name}", "none", "choose one: microexpr datasets")
-    with terminal.progress_bars() as progress:
-        made = experiments.run(
-            options.name,
-            options.dataset,
-            options.root,
-            part=options.part,
-            protocol=options.protocol,
-            folds=options.folds,
-            select=options.select,
-            seeds=options.seeds,
-            epochs=options.epochs,
-            settings=_settings(options),
-            device=options.device,
-            jobs=options.jobs,
-            engine=options.engine,
-            stacked=options.stacked,
-            runs=options.runs,
-            out=options.out,
-            command=options.command_line,
-            progress=progress,
-        )
-    for method, reason in made.skipped.items():
-        terminal.note(f"left out: {method}: expected {reason}")
-    if options.json:
-        terminal.print_json(
-            {
-                "experiment": made.name,
-                "skipped": dict(made.skipped),
-                "comparison": tables.compare_to_json(tables.compare_rows(made.runs)),
-                "runs": [tables.to_json(run) for run in made.runs],
-                "written": [str(file) for file in made.written],
-            }
-        )
-        return
-    console = terminal.console()
-    tables.print_compare(made.runs, console)
-    if shown == "confusion":
-        for title, rows in pictures.confusion_tables(made.runs).items():
-            console.print(f"\n{title}", style="bold")
-            terminal.print_table(list(rows[0]), rows)
-    console.print()
-    for run in made.runs:
-        console.print(f"run: {run.folder}", soft_wrap=True)
-    for file in made.written:
-        console.print(str(file), soft_wrap=True)
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from microexpr import api
-    from microexpr.evaluation import tables
-
-    runs = api.read_runs(options.runs)
-    if options.json:
-        terminal.print_json(tables.compare_to_json(api.compare(runs, options.against)))
-    else:
-        tables.print_compare(runs, terminal.console(), options.against)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from microexpr import api
-
-    terminal.console().print(str(api.report(options.runs, options.out)), soft_wrap=True)
-
-
-def _train(options: argparse.Namespace) -> None:
-    from microexpr import api
-
-    with terminal.progress_bars() as progress:
-        written = api.train(
-            options.method,
-            options.dataset,
-            options.out,
-            options.root,
-            part=options.part,
-            epochs=options.epochs,
-            device=options.device,
-            settings=_settings(options),
-            progress=progress,
-        )
-    for file in written:
-        terminal.console().print(str(file), soft_wrap=True)
 
 
 def _flow(options: argparse.Namespace) -> None:
@@ -362,7 +176,7 @@ def _methods(options: argparse.Namespace) -> None:
             terminal.print_table(("name", "needs", "what", "doi"), described)
             terminal.console().print("\nmicroexpr methods NAME: its settings and layers")
         return
-    one = api.describe_method(options.name, _settings(options))
+    one = api.describe_method(options.name, cli_evaluate.given_settings(options))
     if options.json:
         terminal.print_json(one)
         return

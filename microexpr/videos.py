@@ -6,9 +6,12 @@ All of them feed one `video.recognizer.Recognizer`: ``recognize(video).events`` 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+import warnings as python_warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,15 @@ from microexpr.errors import BadInput
 from microexpr.faces.detect import Detector
 from microexpr.spotting.intervals import Spotting
 from microexpr.types import Event
+from microexpr.video.feed import Unseen, add_to, events_of, last_of, no_face
 from microexpr.video.given import GivenClip
+from microexpr.video.latency import Latencies
 from microexpr.video.output import Output
+from microexpr.video.reader import Ahead, one_opencv_thread
 from microexpr.video.recognizer import Evidence, Recognizer
 from microexpr.video.source import Source, open_source
 from microexpr.video.track import Track
-from microexpr.video.tracking import ALIGNED_SIZE, MOTION_SIZE
+from microexpr.video.tracking import ALIGNED_SIZE, MOTION_SIZE, Tracked
 
 Given = Path | str | np.ndarray | Sequence[np.ndarray] | int | Source
 Progress = Callable[[str, int, int], None]
@@ -50,6 +56,10 @@ class Recording:
     files: dict[str, Path | list[Path]] = field(default_factory=dict)
 
 
+def _warn(sentence: str) -> None:
+    python_warnings.warn(sentence, UserWarning, stacklevel=2)
+
+
 def stream(
     given: Given,
     *,
@@ -59,18 +69,35 @@ def stream(
     detector: str = "haar",
     detector_options: Mapping[str, Any] | None = None,
     spotting: Spotting | None = None,
+    warn: Callable[[str], object] = _warn,
 ) -> Generator[Event]:
     """The facial movements of a video, each as soon as it has ended.
 
-    Arguments as in `recognize`. Memory stays bounded however long the video is.
+    Memory stays bounded however long the video is.
+
+    Args:
+        given, fps, weights, method, detector, detector_options, spotting: see `recognize`.
+        warn: called once with each sentence that `recognize` gives as a warning, as soon as it is known: of the face
+            while the video runs, of the video after its last frame. By default it is a `UserWarning` of Python's.
 
     Raises:
         BadInput: the video can't be read, or there was no face in any frame.
     """
     source = _source(given, fps)
     recognizer = Recognizer(_detector(detector, detector_options), classifier(weights, method), spotting)
-    with contextlib.closing(_events(source, recognizer)) as events:
+    unseen, told = Unseen(), 0
+
+    def each(tracked: Tracked) -> None:
+        nonlocal told
+        unseen.add(tracked)
+        while told < len(recognizer.notes):
+            told += 1
+            warn(recognizer.notes[told - 1])
+
+    with contextlib.closing(events_of(source, recognizer, each)) as events:
         yield from events
+    for sentence in [*source.warnings, *unseen.sentences()]:
+        warn(sentence)
 
 
 def recognize(
@@ -143,8 +170,9 @@ def live(
 
     Args:
         given: the number of a camera, or what `recognize` takes.
-        record: a folder for events.json, events.csv, a timeline, a plate for each event and the video itself; None
-            writes nothing.
+        record: a folder for events.json, events.csv, a timeline, a plate for each event and the video itself, which
+            begins at zero and is kept where an error ends the run, which gets a note that says so; None writes
+            nothing.
         each: called with every event when it is found, and its latency: seconds from the arrival of the frame that
             ended it.
         begun: called when everything is ready, before the first frame.
@@ -154,71 +182,55 @@ def live(
         The events; ``about`` has "dropped" and "latency_ms", the time from a frame's arrival to its answer.
 
     Raises:
-        BadInput: no such camera or file, or no face in any frame.
+        BadInput: no such camera or file, no face in any frame, or there is a recording in the folder already.
     """
-    from microexpr.video.reader import Ahead, one_opencv_thread
-
     source = _source(given, fps)
     named = classifier(weights, method)
     finder = _detector(detector, detector_options)
-    output = None if record is None else Output(Path(record), given)
-    _warm_up(named)
-    recognizer = Recognizer(finder, named, spotting, keep=output is not None)
-    ahead = Ahead(source, live=True)
-    track, events, latencies = Track(), [], Latencies()
-    begun()
+    track, events, latencies, unseen = Track(), list[Event](), Latencies(), Unseen()
+    begin = math.nan
     with contextlib.ExitStack() as stack:
-        stack.enter_context(one_opencv_thread())
-        frames = stack.enter_context(contextlib.closing(ahead.frames()))
-        video = stack.enter_context(output.recording(source)) if output else None
-        with contextlib.suppress(KeyboardInterrupt):
-            for frame, arrival in frames:
-                for event in recognizer.push(frame):
-                    events.append(event)
-                    each(event, time.perf_counter() - arrival)
-                    if output:
-                        output.keep(event, recognizer.evidence(event), track, named.name)
-                latencies.add(time.perf_counter() - arrival)
-                _add(track, recognizer)
-                if video:
-                    video.write(frame.image, frame.seconds)
-    for event in recognizer.flush():
-        events.append(event)
-        each(event, 0.0)
-        if output:
-            output.keep(event, recognizer.evidence(event), track, named.name)
-    if not recognizer.faces:
-        raise no_face(source, recognizer)
-    warnings = [*source.warnings, *recognizer.notes, *_lost(track)]
-    if ahead.dropped:
-        warnings.append(f"{ahead.dropped} of {ahead.dropped + recognizer.frames} frames were dropped")
-    about = {
-        **_about(source, recognizer, finder, named, spotting),
-        "dropped": ahead.dropped,
-        "latency_ms": latencies.summary(),
-        "warnings": warnings,
-    }
-    files = output.finish(source, events, about, track, annotated=False) if output else {}
+        output = None if record is None else stack.enter_context(Output(Path(record), given, records=True))
+        recognizer = Recognizer(finder, named, spotting, keep=output is not None)
+        ahead = Ahead(source, live=True)
+
+        def found(event: Event, latency: float) -> None:
+            events.append(event)
+            each(event, latency)
+            if output:
+                output.keep(event, recognizer.evidence(event), track, named.name)
+
+        _warm_up(named)
+        begun()
+        with contextlib.ExitStack() as running:
+            running.enter_context(one_opencv_thread())
+            frames = running.enter_context(contextlib.closing(ahead.frames()))
+            video = running.enter_context(output.recording(source)) if output else None
+            with contextlib.suppress(KeyboardInterrupt):
+                for frame, arrival in frames:
+                    begin = frame.seconds if math.isnan(begin) else begin
+                    for event in recognizer.push(frame):
+                        found(event, time.perf_counter() - arrival)
+                    latencies.add(time.perf_counter() - arrival)
+                    add_to(track, recognizer)
+                    unseen.add(last_of(recognizer))
+                    if video:
+                        video.write(frame.image, frame.seconds - begin)
+        for event in recognizer.flush():
+            found(event, 0.0)
+        if not recognizer.faces:
+            raise no_face(source, recognizer)
+        warnings = [*source.warnings, *recognizer.notes, *unseen.sentences()]
+        if ahead.dropped:
+            warnings.append(f"{ahead.dropped} of {ahead.dropped + recognizer.frames} frames were dropped")
+        about = {
+            **_about(source, recognizer, finder, named, spotting, track),
+            "dropped": ahead.dropped,
+            "latency_ms": latencies.summary(),
+            "warnings": warnings,
+        }
+        files = output.finish(source, events, about, track) if output else {}
     return Recording(events, warnings, about, track, files)
-
-
-class Latencies:
-    """How long answers took: counts in bins of 0.1 ms, so that memory stays bounded. Seconds in, milliseconds out."""
-
-    BINS = 20_000
-
-    def __init__(self) -> None:
-        self._counts = np.zeros(self.BINS + 1, np.int64)
-
-    def add(self, seconds: float) -> None:
-        self._counts[min(int(seconds * 10_000), self.BINS)] += 1
-
-    def summary(self) -> dict[str, float]:
-        """Median and 99th percentile; what took longer than two seconds counts as two."""
-        total = self._counts.cumsum()
-        if not total[-1]:
-            return {}
-        return {f"p{q}": float(np.searchsorted(total, q / 100 * total[-1]) + 1) / 10 for q in (50, 99)}
 
 
 def _recorded(
@@ -237,50 +249,30 @@ def _recorded(
         first = "no onset" if onset is None else f"onset {onset}"
         raise BadInput("an onset before the apex", f"{first}, apex {apex}", "give both, --onset N --apex N")
     source = _source(given, fps)
-    output = None if out is None else Output(Path(out), given)
     finder = _detector(detector, detector_options)
-    recognizer: Recognizer | GivenClip
-    if onset is None:
-        recognizer = Recognizer(finder, named, spotting, keep=output is not None)
-    else:
-        recognizer = GivenClip(finder, onset, apex, named, spotting, keep=output is not None)
-    track = Track()
+    track, events, unseen = Track(), list[Event](), Unseen()
+    with contextlib.ExitStack() as stack:
+        output = None if out is None else stack.enter_context(Output(Path(out), given))
+        recognizer: Recognizer | GivenClip
+        if onset is None:
+            recognizer = Recognizer(finder, named, spotting, keep=output is not None)
+        else:
+            recognizer = GivenClip(finder, onset, apex, named, spotting, keep=output is not None)
 
-    def each(recognizer: Recognizer | GivenClip) -> None:
-        _add(track, recognizer)
-        if progress and len(track) % PROGRESS_STEP == 0:
-            progress("recognize" if named else "spot", len(track), max(source.expected or 0, len(track)))
+        def each(tracked: Tracked) -> None:
+            add_to(track, recognizer)
+            unseen.add(tracked)
+            if progress and len(track) % PROGRESS_STEP == 0:
+                progress("recognize" if named else "spot", len(track), max(source.expected or 0, len(track)))
 
-    events = []
-    for event in _events(source, recognizer, each):
-        events.append(event)
-        if output:
-            output.keep(event, recognizer.evidence(event), track, named.name if named else "")
-    warnings = [*source.warnings, *recognizer.notes, *(_lost(track) if onset is None else [])]
-    about = {**_about(source, recognizer, finder, named, spotting), "warnings": warnings}
-    files = output.finish(source, events, about, track, progress=progress) if output else {}
+        for event in events_of(source, recognizer, each):
+            events.append(event)
+            if output:
+                output.keep(event, recognizer.evidence(event), track, named.name if named else "")
+        warnings = [*source.warnings, *recognizer.notes, *(unseen.sentences() if onset is None else [])]
+        about = {**_about(source, recognizer, finder, named, spotting, track), "warnings": warnings}
+        files = output.finish(source, events, about, track, progress=progress) if output else {}
     return Recording(events, warnings, about, track, files)
-
-
-def _add(track: Track, recognizer: Recognizer | GivenClip) -> None:
-    """The frame that was pushed last."""
-    tracked = recognizer.tracked
-    assert tracked is not None  # for the type checker: a frame was pushed
-    box = tracked.box
-    place = None if box is None else (box.x, box.y, box.width, box.height)
-    track.add(tracked.frame.index, tracked.frame.seconds, place, recognizer.level, recognizer.threshold)
-
-
-def _lost(track: Track) -> list[str]:
-    """What to say of frames without a face, or with one that could not be followed."""
-    without = ~track.has_face
-    if not without.any():
-        return []
-    first = float(track.seconds[without][0])
-    return [
-        f"in {without.sum()} of {len(track)} frames no face could be followed, the first at {first:.3f} s; "
-        "movements there are not found"
-    ]
 
 
 def _about(
@@ -289,6 +281,7 @@ def _about(
     finder: Detector,
     named: WeightsClassifier | None,
     spotting: Spotting | None,
+    track: Track,
 ) -> dict[str, Any]:
     """What the events come from, for the files."""
     from microexpr.evaluation.record import versions
@@ -307,6 +300,7 @@ def _about(
         "frames_with_face": recognizer.faces,
         "header_fps": source.header_fps,
         "effective_fps": source.effective_fps,
+        "first_frame_seconds": float(track.seconds[0]),
         "detector": f"{finder.name} ({finder.version})",
         **(weights or {}),
         "spotting": asdict(spotting or Spotting()),
@@ -315,9 +309,16 @@ def _about(
 
 
 def _source(given: Given, fps: float | None) -> Source:
-    if isinstance(given, Source) and fps is not None:
-        raise BadInput("fps= where the source is opened", f"an open source and fps={fps:g}", "open_source(given, fps)")
-    return given if isinstance(given, Source) else open_source(given, fps)
+    if fps is not None and (not isinstance(fps, Real) or isinstance(fps, bool)):
+        got = f"{fps!r} ({type(fps).__name__})"
+        raise BadInput("frames a second as a number", got, "give it like fps=100")
+    if isinstance(given, Source):
+        if fps is not None:
+            raise BadInput(
+                "fps= where the source is opened", f"an open source and fps={fps}", "open_source(given, fps)"
+            )
+        return given
+    return open_source(given, None if fps is None else float(fps))
 
 
 def _warm_up(named: WeightsClassifier) -> None:
@@ -334,34 +335,3 @@ def _detector(name: str, options: Mapping[str, Any] | None) -> Any:
     from microexpr.faces.detect import detector
 
     return detector(name, **(options or {}))
-
-
-def _events(
-    source: Source,
-    recognizer: Recognizer | GivenClip,
-    each: Callable[[Recognizer | GivenClip], object] = lambda recognizer: None,
-) -> Generator[Event]:
-    """Feeds a source to a recognizer, read ahead in a thread; `each` is called after every frame.
-
-    Raises:
-        BadInput: no face in any frame.
-    """
-    from microexpr.video.reader import Ahead, one_opencv_thread
-
-    with one_opencv_thread(), contextlib.closing(Ahead(source).frames()) as frames:
-        for frame, _ in frames:
-            events = recognizer.push(frame)
-            each(recognizer)
-            yield from events
-    yield from recognizer.flush()
-    if not recognizer.faces:
-        raise no_face(source, recognizer)
-
-
-def no_face(source: Source, recognizer: Recognizer | GivenClip) -> BadInput:
-    """The error for a video without a face."""
-    said, other = f": {recognizer.notes[0]}" if recognizer.notes else "", ""
-    if not said:
-        other = ", try another --detector, or --detector precropped for face crops"
-    advice = f"film the face from the front in good light{other}"
-    return BadInput(f"a face in {source.name}", f"none in {recognizer.frames} frames{said}", advice)

@@ -60,6 +60,9 @@ class Replay:
     def push(self, frame: Frame, quiet: bool) -> Tracked:
         return next(self._tracked)
 
+    def flush(self) -> None:
+        pass
+
 
 @lru_cache(maxsize=1)
 def images() -> np.ndarray:

@@ -10,17 +10,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from microexpr.datasets._render import (
-    FACE,
-    FRAME,
-    FRAME_HEIGHT,
-    FRAME_WIDTH,
-    PIVOT,
-    Identity,
-    Movement,
-    RenderedFrames,
-    _mask_picture,
-)
+from microexpr.datasets._face import FACE, FRAME, FRAME_HEIGHT, FRAME_WIDTH, PIVOT, Identity, mask_picture
+from microexpr.datasets._render import Movement, RenderedFrames
 from microexpr.errors import BadInput, UnknownName
 from microexpr.faces.align import BROWS, EYES, MOUTH, Registration, after, crop_transform, inverse
 from microexpr.faces.detect import Face, detector
@@ -69,9 +60,7 @@ def correlation(frames: Shifted, residual: str) -> float:
     found = flow_between(registration.align(onset).image, registration.align(apex).image, mode="clg")
     # The head rests in the onset frame, so the action is the flow of the same clip with a head that keeps still.
     true = dataclasses.replace(frames, motion=(0.0, 0.0, 0.0)).true_flow(0, 1)
-    mask = cv2.remap(
-        _mask_picture(FACE, True), *frames.identity.portrait_points(FRAME.frame_points()), cv2.INTER_LINEAR
-    )
+    mask = cv2.remap(mask_picture(FACE, True), *frames.identity.portrait_points(FRAME.frame_points()), cv2.INTER_LINEAR)
     u, v, inside = (cv2.warpAffine(one, registration.crop, (224, 224)) for one in (*true, mask))
     inside = inside > 0.5
     assert 0.3 < inside.mean() < 0.8

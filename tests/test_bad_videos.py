@@ -196,7 +196,12 @@ def test_picture_folders(crops, tmp_path, capsys):
     assert "16 frames of 224x224" in printed
     assert "gaps: 4 lacking, the first after 7; times keep them" in line
     onset = refused(capsys, "recognize", folder, "--fps", 100, "--detector", "precropped", "--onset", 9)
-    assert "expected a face in frame 9, the onset, got frame 12 next" in onset
+    assert "expected frame 9, the onset, got frames 7 and 12 and none between them; give 7 or 12" in onset
+    place = [folder, "--fps", 100, "--detector", "precropped", "--onset", 2, "--apex"]
+    assert "expected frame 10, the apex, got frames 7 and 12 and none between" in refused(
+        capsys, "recognize", *place, 10
+    )
+    assert "expected frame 40, the apex, got frames 0 to 19; give an apex" in refused(capsys, "recognize", *place, 40)
 
 
 def test_one_frame(crops, tmp_path, capsys):
@@ -211,8 +216,11 @@ def test_one_frame(crops, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--onset", "900"], "expected frame 900, the onset, got frames 0 to 4"),
-        (["--onset", "1", "--apex", "900"], "expected frame 900, the apex, got frames up to 4"),
+        (["--onset", "900"], "expected frame 900, the onset, got frames 0 to 4; give an onset in the video"),
+        (
+            ["--onset", "1", "--apex", "900"],
+            "expected frame 900, the apex, got frames 0 to 4; give an apex in the video",
+        ),
         (["--onset", "3", "--apex", "3"], "an onset before the apex, got onset 3, apex 3"),
         (["--apex", "3"], "an onset before the apex, got no onset, apex 3"),
         (["--onset", "-3"], "an onset of 0 or more"),

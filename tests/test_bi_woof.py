@@ -10,7 +10,7 @@ import pytest
 
 from microexpr import methods
 from microexpr.errors import BadInput
-from microexpr.methods import bi_woof
+from microexpr.methods import _svm, bi_woof, flow_svm
 from microexpr.methods.bi_woof import BiWOOF, features, features_of_clip, local_histograms
 from microexpr.methods.transformers import BiWOOFTransformer
 from microexpr.motion.flow import centered, clip_flow, map_channels, resize_flow, strain
@@ -231,6 +231,52 @@ def test_weights_of_other_settings_are_refused():
         BiWOOF(bins=4).load_weights(weights)
     with pytest.raises(BadInput, match="2 classes"):
         BiWOOF(classes=2).load_weights(weights)
+
+
+@pytest.mark.parametrize("name", ["bi-woof", "flow-svm"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda given: given.pop("intercepts"),
+        lambda given: given.update(more=np.zeros(2)),
+        lambda given: given.update(coefficients=given["coefficients"][:, :-1]),
+        lambda given: given.update(coefficients=given["coefficients"][0]),
+        lambda given: given.update(coefficients=given["coefficients"][:2]),
+        lambda given: given.update(intercepts=given["intercepts"][:2]),
+        lambda given: given.update(classes=given["classes"] - 1),
+        lambda given: given.update(classes=given["classes"][:0]),
+        lambda given: given.update(classes=np.array(1)),
+    ],
+)
+def test_arrays_that_are_no_machine_are_refused(name, damage):
+    method = methods.create(name, c=1.0)
+    x = np.random.default_rng(0).random((9, method.feature_count))
+    given = method.fit(x, np.arange(9) % 3, ["a"] * 9).weights()
+    methods.create(name).load_weights(given)
+    damage(given)
+    with pytest.raises(
+        BadInput, match=f"the weights of {type(method).__name__} for 3 classes and {x.shape[1]} features"
+    ):
+        methods.create(name).load_weights(given)
+
+
+@pytest.mark.parametrize(("name", "grid"), [("bi-woof", bi_woof.GRID), ("flow-svm", flow_svm.GRID)])
+def test_the_shared_machine_takes_the_settings_of_its_method(name, grid, monkeypatch):
+    """C is chosen from the method's own grid, or taken as it is set; unknown settings of a machine are told."""
+    asked = []
+    monkeypatch.setattr(_svm, "choose_c", lambda x, y, subjects, grid: asked.append((subjects, grid)) or 0.25)
+    x, y, subjects = np.random.default_rng(0).random((9, 12)), np.arange(9) % 3, ["a"] * 9
+    method = methods.create(name).fit(x, y, subjects)
+    assert (asked, method.c_) == ([(subjects, grid)], 0.25)
+    coefficients, intercepts, present = _svm.fit_linear(x, y, 0.25)
+    np.testing.assert_array_equal(method.weights()["coefficients"], coefficients)
+    np.testing.assert_array_equal(
+        method.predict_proba(x), _svm.decide((coefficients, intercepts, present), x, method.classes)
+    )
+    assert methods.create(name, c=2.0).fit(x, y, subjects).c_ == 2.0
+    assert len(asked) == 1
+    with pytest.raises(BadInput, match="c to be a number"):
+        methods.create(name, c=0.0)
 
 
 @pytest.mark.parametrize(

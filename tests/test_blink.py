@@ -8,9 +8,10 @@ import itertools
 import numpy as np
 import pytest
 
-from microexpr.datasets import _render
+from microexpr.datasets import _face, _render
 from microexpr.datasets._blink import EYES, Blink
-from microexpr.datasets._render import Identity, Movement, RenderedFrames
+from microexpr.datasets._face import Identity
+from microexpr.datasets._render import Movement, RenderedFrames
 from microexpr.datasets.rendered_video import expression, video
 from microexpr.datasets.synthetic import EMOTIONS
 from microexpr.errors import BadInput, UnknownName
@@ -63,7 +64,7 @@ def test_a_shut_eye_looks_like_skin_and_the_rest_of_the_face_stays(subject, crop
         assert shut[eye][:6].mean(axis=2).min() > 0.55 * skin  # the lid; the lashes have gone down
     changed, view = np.abs(shut - open_).max(axis=2), without.view
     for feature in ("middle brow", "inner brow", "forehead", "cheek", "nostril", "mouth corner", "chin"):
-        for x, y in _render.FEATURES[feature]:
+        for x, y in _face.FEATURES[feature]:
             assert changed[around(x, y, without, reach=3)].mean() < 0.5 * _render.NOISE, feature
     assert not changed[: round((80 * 2.5 - view.top) * view.magnification)].any()
     assert not changed[round((116 * 2.5 - view.top) * view.magnification) :].any()

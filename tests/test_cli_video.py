@@ -2,17 +2,23 @@
 
 import contextlib
 import csv
+import gc
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
+import weakref
 
 import av
 import numpy as np
 import pytest
 
+from microexpr import videos
 from microexpr.cli import main
 from microexpr.datasets._render import Movement
 from microexpr.errors import BadInput
@@ -207,11 +213,17 @@ def live_process(film, trained, *options):
     )
 
 
-def test_ctrl_c_keeps_what_was_found(frames, trained, tmp_path):
-    long = write_video(tmp_path / "long.mkv", np.concatenate([frames, *[frames[-1:]] * 400]), FPS)
+@pytest.fixture(scope="module")
+def long(frames, tmp_path_factory):
+    """The film, and four seconds more of its last frame."""
+    return write_video(tmp_path_factory.mktemp("films") / "long.mkv", [*frames, *[frames[-1]] * 400], FPS)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_what_was_found(long, trained, tmp_path, ended_by):
     with live_process(str(long), trained, "--json", "--record", str(tmp_path / "live")) as process:
         line = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ended_by)
         _, messages = process.communicate(timeout=60)
     assert process.returncode == 0
     event = strict(line)
@@ -222,6 +234,97 @@ def test_ctrl_c_keeps_what_was_found(frames, trained, tmp_path):
     assert kept.onset == event["onset"]
     with av.open(str(tmp_path / "live" / "recording.mp4")) as video:
         assert 60 < sum(1 for _ in video.decode(video=0)) < 500
+
+
+def test_sigterm_leaves_the_earlier_result_of_recognize(recognized, long, trained, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(recognized[0], out)
+    before = contents(out)
+    command = [sys.executable, "-m", "microexpr", "recognize", str(long), "--weights", trained, *CROPPED]
+    with subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not list(out.glob(".*/plates/*.png")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        printed, messages = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert (printed, messages) == (b"", b"")
+    assert contents(out) == before
+
+
+def test_sigterm_with_workers_leaves_nothing(long, trained, tmp_path):
+    again, out = tmp_path / "again.mkv", tmp_path / "out"
+    again.symlink_to(long)
+    command = [sys.executable, "-m", "microexpr", "recognize", str(long), str(again), "--weights", trained, *CROPPED]
+    with subprocess.Popen([*command, "--out", str(out), "--jobs", "2"], stderr=subprocess.PIPE) as process:
+        while process.poll() is None and len(list(out.glob("*/.*"))) < 2:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, messages = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert messages == b""
+    assert list(out.iterdir()) == []
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("verb", ["recognize", "live"])
+def test_sigterm_is_as_before_afterwards(film, trained, capsys, verb):
+    place = ["--source", film] if verb == "live" else [film]
+
+    def mine(number, frame):
+        raise AssertionError
+
+    first = signal.signal(signal.SIGTERM, mine)
+    try:
+        assert main([verb, *place, "--weights", trained, *CROPPED]) == 0
+        assert signal.getsignal(signal.SIGTERM) is mine
+        found = []
+        thread = threading.Thread(target=lambda: found.append(main([verb, *place, "--weights", trained, *CROPPED])))
+        thread.start()
+        thread.join()
+        assert found == [0]
+    finally:
+        signal.signal(signal.SIGTERM, first)
+
+
+def test_what_one_input_leaves_behind_is_freed_before_the_next(monkeypatch, capsys):
+    """However rarely the collector comes by itself: decoded frames lie in cycles."""
+    left = []
+
+    class Cycle:
+        pass
+
+    def spot(given, **settings):
+        assert all(cycle() is None for cycle in left)
+        cycle = Cycle()
+        cycle.itself = cycle
+        left.append(weakref.ref(cycle))
+        raise BadInput("a video", "none", "give one")
+
+    monkeypatch.setattr(videos, "spot", spot)
+    gc.disable()
+    try:
+        assert main(["spot", "one.mp4", "two.mp4", "three.mp4"]) == 1
+    finally:
+        gc.enable()
+    assert len(left) == 3
+
+
+def test_a_recording_without_a_face_is_kept_and_said(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(100, 140, (8, 240, 320, 3)).astype(np.uint8)
+    film = write_video(tmp_path / "noise.mkv", noise, FPS)
+    out = tmp_path / "today"
+    assert main(["live", "--source", str(film), "--record", str(out)]) == 2
+    _, kept, wrong = capsys.readouterr().err.splitlines()
+    assert kept == f"microexpr: the video is kept: {out / 'recording.mp4'}"
+    assert "expected a face in noise.mkv" in wrong
+    assert list(contents(out)) == ["recording.mp4"]
+    assert main(["live", "--source", str(film), "--record", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected a folder without a recording, got" in line
+    assert line.endswith("with recording.mp4; choose another")
 
 
 def test_a_closed_pipe_does_not_cost_the_recording(film, trained, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -10,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from microexpr.datasets._render import FEATURES, MAGNIFICATION, PORTRAIT_LEFT, PORTRAIT_TOP, Identity, RenderedFrames
+from microexpr.datasets._face import FEATURES, MAGNIFICATION, PORTRAIT_LEFT, PORTRAIT_TOP, Identity
+from microexpr.datasets._render import RenderedFrames
 from microexpr.errors import BadInput, UnknownName
 from microexpr.faces import detect
 from microexpr.faces.detect import DETECTORS, Face, choose, detector, face_of_row, faces_in
@@ -159,6 +162,39 @@ def test_wrong_names_and_settings_are_named():
     for settings in ({"width": 10}, {"smallest": 0.0}, {"neighbors": 0}):
         with pytest.raises(BadInput, match=r"default|few"):
             detector("haar", **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("haar", {"smallest": "big"}, "smallest of the face detector 'haar' to be a number, got 'big'; 0.15 is the de"),
+        ("haar", {"smallest": True}, "to be a number, got True"),
+        ("haar", {"smallest": float("nan")}, "in 0..1 of the frame, got nan"),
+        ("haar", {"width": None}, "to be a whole number, got None; 480 is the default"),
+        ("haar", {"neighbors": 2.5}, "to be a whole number, got 2.5"),
+        ("haar", {"cascade": 3}, "to be text, got 3"),
+        ("yunet", {"nonsense": 1}, "settings of the face detector 'yunet', got nonsense; it has model, threshold"),
+        ("yunet", {"model": 5}, "model of the face detector 'yunet' to be a path or text, got 5"),
+        ("mediapipe", {"most": "two"}, "most of the face detector 'mediapipe' to be a whole number, got 'two'"),
+        ("file", {"path": "x.csv", "first": "1"}, "first of the face detector 'file' to be a whole number, got '1'"),
+    ],
+)
+def test_wrong_types_of_settings_are_told_in_a_line(name, settings, message: str):
+    with pytest.raises(BadInput, match=re.escape(message)) as caught:
+        detector(name, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_no_text_is_told_in_a_line():
+    code = "from microexpr.faces.detect import detector; detector(3)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+    assert "BadInput: expected the name of a face detector, got 3; give one of file, haar" in told
+
+
+def test_numbers_of_numpy_are_numbers():
+    found = detector("haar", width=np.int64(320), smallest=np.float32(0.5), neighbors=np.uint8(3))
+    assert found == detect.Haar(width=320, smallest=0.5, neighbors=3)
+    assert [type(value) for value in vars(found).values()] == [str, int, float, int]
 
 
 def test_a_frame_of_another_shape_is_refused():

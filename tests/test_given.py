@@ -127,26 +127,89 @@ def test_an_unsure_classifier_abstains():
 def test_numbers_that_are_no_frames_of_the_video():
     with pytest.raises(BadInput, match="an onset of 0 or more, got -1"):
         GivenClip(Boxes(BOX), -1, None)
-    with pytest.raises(BadInput, match="frame 200, the onset, got frames 0 to 9; give another onset"):
+    with pytest.raises(
+        BadInput, match="frame 200, the onset, got frames 0 to 9; give an onset in the video; its first"
+    ):
         all_events(GivenClip(Boxes(BOX), 200, None), end=10)
-    with pytest.raises(BadInput, match="frame 90, the apex, got frames up to 69; give another apex"):
+    with pytest.raises(BadInput, match="frame 90, the apex, got frames 0 to 69; give an apex in the video; its first"):
         all_events(given_clip(50, 90), end=70)
-    with pytest.raises(BadInput, match="in frame 40, the apex, got none that could be followed"):
-        all_events(given_clip(50, 40))
+    with pytest.raises(
+        BadInput, match="an onset before the apex, got onset 50, apex 40; give the numbers in this order"
+    ):
+        GivenClip(Boxes(BOX), 50, 40)
+    with pytest.raises(BadInput, match="frame 3, the onset, got no frame;"):
+        GivenClip(Boxes(BOX), 3, None).flush()
 
 
-def test_an_onset_in_a_gap_of_the_numbers():
-    clip = GivenClip(Boxes(BOX), 7, None)
-    clip.push(frames()[6])
-    with pytest.raises(BadInput, match="a face in frame 7, the onset, got frame 8 next"):
-        clip.push(frames()[8])
+def gap(clip: GivenClip, *numbers: int) -> str:
+    """The error where the frames have these numbers only."""
+    with pytest.raises(BadInput) as caught:
+        pushed(clip, [frames()[number] for number in numbers])
+    return str(caught.value)
+
+
+def test_numbers_in_a_gap_of_the_frames():
+    """As folders have it whose pictures lack numbers: what is there is said, and only what would do is advised."""
+    between = "got frames 6 and 10 and none between them"
+    assert f"frame 7, the onset, {between}; give 6 or 10" in gap(GivenClip(Boxes(BOX), 7, None), 5, 6, 10)
+    assert f"frame 7, the onset, {between}; give 6 or 10" in gap(GivenClip(Boxes(BOX), 7, 12), 5, 6, 10)
+    assert f"frame 7, the onset, {between}; give 6" in gap(GivenClip(Boxes(BOX), 7, 9), 5, 6, 10)
+    assert f"frame 8, the apex, {between}; give 6 or 10" in gap(GivenClip(Boxes(BOX), 5, 8), 5, 6, 10)
+    assert f"frame 8, the apex, {between}; give 10" in gap(GivenClip(Boxes(BOX), 6, 8), 5, 6, 10)
+    assert "frame 3, the onset, got frame 5 first; give 5" in gap(GivenClip(Boxes(BOX), 3, None), 5, 6)
+
+
+def test_a_gap_that_holds_neither_is_passed_over():
+    (event,) = [event for found in pushed(given_with_gap(), GAP_FRAMES) for event in found]
+    assert (event.onset, event.apex) == (50, 64)
+
+
+GAP_FRAMES = [frame for frame in frames(0, 70) if not 55 <= frame.index < 60]
+
+
+def given_with_gap() -> GivenClip:
+    clip = GivenClip(Boxes(BOX), 50, 64, Judge())
+    clip._tracker = Replay([face for face in tracked()[0][50:] if not 55 <= face.frame.index < 60])
+    return clip
+
+
+def test_no_frame_that_could_be_the_apex():
+    with pytest.raises(BadInput, match="frames after frame 69, the onset, got the end of the video; give an earlier"):
+        all_events(given_clip(69), end=70)
+    slow = [Frame(number, number * 0.6, images()[number]) for number in range(4)]
+    clip = GivenClip(Boxes(BOX), 1, None)
+    with pytest.raises(
+        BadInput, match=r"within 0\.5 s of frame 1, the onset, got frame 2 next, which is later; give the"
+    ):
+        pushed(clip, slow)
 
 
 def test_no_face_in_the_onset_frame():
     clip = GivenClip(Boxes(), 7, None)
     clip.push(frames()[6])
-    with pytest.raises(BadInput, match="a face in frame 7, the onset, got no face that can be followed"):
+    with pytest.raises(
+        BadInput, match="a face in frame 7, the onset, got no face that can be followed; give an onset at"
+    ):
         clip.push(frames()[7])
+
+
+def test_no_face_in_the_apex_frame():
+    gray = np.full_like(images()[0], 90)
+    clip = GivenClip(Boxes(BOX), 50, 54)
+    pushed(clip, frames(50, 53))
+    clip.push(Frame(53, 0.53, gray))
+    with pytest.raises(
+        BadInput, match="in frame 54, the apex, got one that was lost in frame 53; give an onset and an"
+    ):
+        clip.push(Frame(54, 0.54, gray))
+
+
+def test_a_face_that_comes_back_in_time_is_still_followed():
+    gray = np.full_like(images()[0], 90)
+    clip = GivenClip(Boxes(BOX), 50, 62)
+    given = [Frame(number, number / FPS, gray) if number in (53, 54) else frames()[number] for number in range(50, 63)]
+    (event,) = pushed(clip, given)[-1]
+    assert (event.onset, event.apex) == (50, 62)
 
 
 def test_a_face_that_was_lost_and_found_again_is_not_compared_with_the_onset():
@@ -161,5 +224,6 @@ def test_a_face_that_was_lost_and_found_again_is_not_compared_with_the_onset():
         find.faces = []
         pushed(clip, lost)
         find.faces = [Face(BOX.x + 3, BOX.y + 2, BOX.width - 8, BOX.height - 8)]
-        with pytest.raises(BadInput, match=f"the face of frame 50 {expected}, got none that could be followed"):
+        told = f"the face of frame 50, the onset, {expected}, got one that was lost in frame 55"
+        with pytest.raises(BadInput, match=told):
             pushed(clip, frames(76, 110))

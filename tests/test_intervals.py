@@ -15,6 +15,7 @@ from microexpr.spotting.intervals import BASELINE_SECONDS, TAIL, Interval, Spott
 
 REGIONS = len(NAMES)
 MOUTH = tuple(NAMES.index(name) for name in ("left mouth corner", "right mouth corner"))
+BROWS = NEAR_EYES[:2]
 NOSE = NAMES.index("nose")
 CHIN = NAMES.index("chin")
 NOISE = 0.015  # pixels, of each component
@@ -154,6 +155,63 @@ def test_a_held_face_ends_and_becomes_the_face_at_rest():
     assert later.seconds == pytest.approx((5.0, 5.12, 5.3), abs=0.04)
 
 
+FPS = [30, 100, 200]
+
+
+def stepped(times: np.ndarray, start: float, end: float, size: float = 0.6, regions=MOUTH) -> np.ndarray:
+    """The regions move and stay."""
+    return moving(np.minimum(times, end), start, end, end + 1, size=size, regions=regions)
+
+
+@pytest.mark.parametrize("fps", FPS)
+def test_a_movement_on_a_held_face_is_one_of_its_own(fps):
+    """The brows rise and stay, half a second later the mouth smiles; both have their own onset."""
+    times = clock(fps, 4.0)
+    motion = quiet(times) + stepped(times, 1.0, 1.2, 0.8, BROWS)
+    held, smile = spot(times, motion + moving(times, 2.0, 2.12, 2.3))
+    assert (held.kind, held.cut) == ("macro", "it was held")
+    assert held.seconds[0] == pytest.approx(1.0, abs=0.04)
+    assert held.seconds[2] == pytest.approx(2.02, abs=0.06)
+    assert (smile.kind, smile.cut) == ("micro", None)
+    assert smile.seconds == pytest.approx((2.0, 2.12, 2.3), abs=0.04)
+    assert smile.motion[BROWS[0]] < 0.2
+
+
+@pytest.mark.parametrize("fps", FPS)
+def test_a_held_face_that_goes_back_is_one_movement(fps):
+    times = clock(fps, 5.0)
+    (found,) = spot(times, quiet(times) + stepped(times, 1.0, 1.2) - stepped(times, 2.7, 2.9))
+    assert (found.kind, found.cut) == ("macro", None)
+    assert (found.seconds[0], found.seconds[2]) == pytest.approx((1.0, 2.9), abs=0.05)
+
+
+@pytest.mark.parametrize("fps", FPS)
+def test_the_way_back_of_a_face_told_as_held_is_no_movement(fps):
+    times = clock(fps, 6.0)
+    motion = quiet(times) + stepped(times, 1.0, 1.2, 0.8) - stepped(times, 3.7, 3.9, 0.8)
+    held, brows = spot(times, motion + moving(times, 2.3, 2.42, 2.6, regions=BROWS))
+    assert (held.kind, brows.kind) == ("macro", "micro")
+    assert brows.seconds == pytest.approx((2.3, 2.42, 2.6), abs=0.04)
+
+
+@pytest.mark.parametrize("fps", FPS)
+def test_a_movement_that_comes_to_rest_elsewhere_has_ended_there(fps):
+    times = clock(fps, 4.0)
+    motion = moving(times, 1.5, 1.62, 1.8) + stepped(times, 1.5, 1.62, 0.25)
+    (found,) = spot(times, quiet(times, trend=0.02) + motion)
+    assert (found.kind, found.cut) == ("micro", None)
+    assert found.seconds[:2] == pytest.approx((1.5, 1.62), abs=0.04)
+    assert found.seconds[2] == pytest.approx(1.8, abs=0.15)
+
+
+def test_a_stop_on_the_way_up_does_not_move_the_onset():
+    """Half a cosine laid through both parts of the rise would begin half a second earlier."""
+    times = clock(100, 4.0)
+    motion = stepped(times, 1.5, 1.6, 0.3) + stepped(times, 2.0, 2.1, 1.0) - stepped(times, 2.2, 2.4, 1.3)
+    (found,) = spot(times, quiet(times) + motion)
+    assert found.seconds[0] == pytest.approx(1.5, abs=0.05)
+
+
 # Nothing
 
 
@@ -163,6 +221,25 @@ def test_a_held_face_ends_and_becomes_the_face_at_rest():
 def test_quiet_video_has_no_movement(fps, seconds, seed):
     times = clock(fps, seconds, seed)
     assert spot(times, quiet(times, seed, trend=0.3)) == []
+
+
+@pytest.mark.parametrize("fps", FPS)
+@pytest.mark.parametrize("noise", [0.05, 0.15])
+def test_a_face_noisy_from_its_first_frame_on_has_no_movement(fps, noise):
+    """Noise that stands above the threshold of a quiet face is known by the differences of neighboring frames."""
+    times = clock(fps, 12.0)
+    assert spot(times, quiet(times, noise=noise)) == []
+    (found,) = spot(times, quiet(times, noise=noise) + moving(times, 8.0, 8.12, 8.3, size=20 * noise))
+    assert found.seconds == pytest.approx((8.0, 8.12, 8.3), abs=0.05)
+    assert noise < found.noise < 2.2 * noise
+
+
+def test_a_clip_that_begins_with_its_onset_is_found():
+    """Few frames tell little of the noise, yet enough for a movement well above it."""
+    for fps in (100, 200):
+        times = clock(fps, 1.0)
+        (found,) = spot(times, quiet(times) + moving(times, 0.04, 0.2, 0.4, size=0.8))
+        assert found.seconds[1:] == pytest.approx((0.2, 0.4), abs=0.03)
 
 
 @pytest.mark.parametrize("size", [0.03, 0.07])

@@ -119,7 +119,38 @@ def test_flush_in_the_middle_ends_the_movement_and_the_next_one_is_found():
     assert [event.apex for event in later][-1] == pytest.approx(brows.apex, abs=1)
 
 
+def test_after_the_end_another_video_may_be_pushed_whose_times_start_anew():
+    _, each, _ = tracked()
+    recognizer = Recognizer(Boxes(BOX), Judge())
+    pushed(recognizer, frames(0, 60))
+    recognizer.flush()
+    again = [event for found in pushed(recognizer, frames(0, 110)) for event in found]
+    (first,) = [event for found in each[:110] for event in found]
+    assert [dataclasses.replace(event, noise=first.noise) for event in again] == [first]  # the noise is remembered
+
+
 # What is judged
+
+
+def test_a_movement_whose_end_is_known_late_is_judged_by_its_own_onset_and_apex():
+    """It sinks to two fifths and stays there: that this is its end shows half a second later."""
+    faces, _, _ = tracked()
+    rest, peak = np.mean([face.motion for face in faces[30:48]], axis=0), faces[SMILE.apex].motion
+    late = []
+    for number, face in enumerate(faces):
+        share = np.interp(number, [SMILE.apex, 92], [1, 0.4])
+        motion = face.motion if number < SMILE.apex else rest + share * (peak - rest)
+        late.append(dataclasses.replace(face, motion=motion, eyes=face.eyes if number < 62 else faces[40].eyes))
+    judge = Judge()
+    recognizer = replayed(late, judge, keep=True)
+    each = pushed(recognizer, frames())
+    (told,) = [number for number, found in enumerate(each) if found]
+    assert told > SMILE.onset + KEPT_SECONDS * FPS
+    (event,) = each[told]
+    assert event.abstained is None
+    assert event.onset == pytest.approx(SMILE.onset, abs=2)
+    seen = between(faces[event.onset].view, faces[event.apex].view, "clg")
+    np.testing.assert_array_equal(judge.asked[0].flow, seen.flow)
 
 
 def test_the_classifier_sees_the_true_flow():

@@ -8,16 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from microexpr.datasets._render import (
-    FEATURES,
-    FRAME_WIDTH,
-    MAGNIFICATION,
-    PORTRAIT_LEFT,
-    PORTRAIT_TOP,
-    Identity,
-    RenderedFrames,
-    _bells,
-)
+from microexpr.datasets._face import FEATURES, FRAME_WIDTH, MAGNIFICATION, PORTRAIT_LEFT, PORTRAIT_TOP, Identity, _bells
+from microexpr.datasets._render import RenderedFrames
 from microexpr.errors import BadInput
 from microexpr.faces.align import crop_transform
 from microexpr.faces.detect import EYE_DISTANCE, EYES_FROM_TOP, EYES_TO_MOUTH, Face, detector

@@ -3,6 +3,8 @@
 import gc
 import itertools
 import struct
+import subprocess
+import sys
 import tracemalloc
 import wave
 import weakref
@@ -184,6 +186,49 @@ def test_truncated_file_gives_its_readable_part(tmp_path):
         )
 
 
+LATE = [5000 + 10 * number for number in range(30)]  # milliseconds
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])  # the second sends frames in another order than they are shown
+@pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "late.avi", "late.ts"])
+def test_a_clock_that_begins_late_is_no_broken_file(tmp_path, name, codec):
+    opened, frames = read(write_video(tmp_path / name, grainy(30), stamps=LATE, codec=codec))
+    assert len(frames) == 30
+    assert frames[-1].seconds == pytest.approx(5.29, abs=0.05)
+    assert not [line for line in opened.warnings if "breaks off" in line]
+
+
+def test_a_clock_that_begins_late_beside_sound_from_the_start(tmp_path):
+    """The sound lasts as long as the pictures are late; neither stream's end is taken for the other's."""
+    for name in ("late.mp4", "late.mkv", "late.ts"):
+        with av.open(str(tmp_path / name), "w") as container:
+            pictures, sound = container.add_stream("mpeg4", rate=100), container.add_stream("aac", rate=8000)
+            pictures.width, pictures.height, pictures.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            for number in range(60):
+                silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                silence.sample_rate, silence.pts = 8000, 1024 * number
+                container.mux(sound.encode(silence))
+            for number in range(30):
+                frame = av.VideoFrame.from_ndarray(picture(number), "rgb24")
+                frame.pts = 500 + number
+                container.mux(pictures.encode(frame))
+            for stream in (pictures, sound):
+                container.mux(stream.encode())
+        opened, frames = read(tmp_path / name)
+        assert frames[0].seconds == pytest.approx(5, abs=0.2)  # a .ts is moved by the sound's own delay
+        assert (len(frames), opened.warnings) == (30, [])
+
+
+@pytest.mark.parametrize(("name", "options"), [("late.mkv", {}), ("late.mp4", {"movflags": "faststart"})])
+def test_a_file_that_begins_late_and_breaks_off(tmp_path, name, options):
+    path = write_video(tmp_path / name, grainy(30), stamps=LATE, options=options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    opened, frames = read(path)
+    assert 5 < len(frames) < 25
+    (line,) = [line for line in opened.warnings if "breaks off" in line]
+    assert line == f"the file breaks off at {5 + len(frames) / 100:.3f} s, its header says 5.300 s"
+
+
 def test_damage_in_the_middle_is_said_and_passed_over(tmp_path):
     path = write_video(tmp_path / "clip.mkv", grainy(30))
     content = bytearray(path.read_bytes())
@@ -244,8 +289,8 @@ def test_time_never_runs_backward(tmp_path, monkeypatch):
     opened = open_source(write_video(tmp_path / "clip.mkv", [picture(n) for n in range(12)]))
     decoded = opened._decoded
 
-    def disturbed(container, stream):
-        for number, frame in enumerate(decoded(container, stream)):
+    def disturbed(*given):
+        for number, frame in enumerate(decoded(*given)):
             frame.pts = 20 if number == 5 else frame.pts
             yield frame
 
@@ -351,6 +396,33 @@ def test_folder_whose_names_give_no_single_number(tmp_path, names):
     assert "do not differ by one number alone" in opened.warnings[0]
 
 
+def test_two_readers_at_once_do_not_mix(tmp_path):
+    """The second begins when the first has read a while; each finds what one alone finds."""
+    folder = write_pictures(tmp_path / "gaps", [f"{number}.png" for number in (*range(8), *range(12, 20))])
+    stamps = [10 * n + 35 * (n > 10) for n in range(16)]
+    film = write_video(tmp_path / "varies.mp4", [picture(n) for n in range(16)], stamps=stamps)
+    broken = write_video(tmp_path / "broken.mkv", grainy(30))
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size * 6 // 10])
+    for given, fps in ((folder, 100), (film, None), (broken, None), (np.stack([picture(n) for n in range(16)]), 20)):
+        alone, whole = read(given, fps)
+        assert alone.warnings or given is not folder
+        opened = open_source(given, fps)
+        first = opened.frames()
+        earlier = [next(first) for _ in range(5)]
+        second = opened.frames()
+        later = [next(second) for _ in range(3)]
+        assert (opened.count, opened.warnings) == (3, [])
+        earlier += first
+        assert (opened.count, opened.warnings) == (3, [])  # those of the second, which is not through
+        later += second
+        for found in (earlier, later):
+            assert [frame.index for frame in found] == [frame.index for frame in whole]
+            assert [frame.seconds for frame in found] == [frame.seconds for frame in whole]
+            assert all((one.image == other.image).all() for one, other in zip(found, whole, strict=True))
+        assert opened.warnings == alone.warnings
+        assert (opened.count, opened.effective_fps) == (alone.count, alone.effective_fps)
+
+
 def test_array_and_sequence(tmp_path):
     images = [picture(number) for number in range(5)]
     for given in (np.stack(images), images, tuple(images)):
@@ -398,6 +470,25 @@ def test_camera_counts_seconds_from_its_first_frame(monkeypatch):
     live = opened.frames()
     next(live)
     live.close()
+    assert FakeCapture.alive == 0
+
+
+def test_a_camera_has_one_reader_at_a_time(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    opened = open_source(0)
+    first = opened.frames()
+    next(first)
+    with pytest.raises(BadInput, match="one reader of camera 0 at a time, got a second one; end the first one"):
+        next(opened.frames())
+    assert FakeCapture.alive == 1
+    assert len(list(first)) == 4  # the first goes on undisturbed
+    assert opened.count == 5
+    assert opened.warnings[0] == "camera 0 stopped after 5 frames"
+    assert len(list(opened.frames())) == 5  # after it, another may begin
+    dropped = opened.frames()
+    next(dropped)
+    dropped.close()
+    assert len(list(opened.frames())) == 5
     assert FakeCapture.alive == 0
 
 
@@ -479,9 +570,32 @@ def test_folders_that_give_no_frames(tmp_path):
     assert "8 bits a channel" in fails(folder, 100)
 
 
-@pytest.mark.parametrize("fps", [0, -5.0, float("nan"), float("inf")])
-def test_rates_that_are_none(fps):
-    assert "positive number of frames a second" in fails(picture(0)[None], fps)
+@pytest.mark.parametrize(
+    ("fps", "got"),
+    [
+        *((0, "got 0;"), (-5.0, "got -5;"), (float("nan"), "got nan;"), (float("inf"), "got inf;"), (10**400, "inf")),
+        *(("100", "got '100' (str);"), (True, "got True (bool);"), ([100], "got [100] (list);"), (1j, "(complex);")),
+    ],
+)
+def test_rates_that_are_none(fps, got):
+    with pytest.raises(BadInput, match="a positive number of frames a second") as caught:
+        source._checked_rate(fps)
+    assert got in str(caught.value)
+    assert str(caught.value).endswith("give the camera's rate, like fps=100")
+
+
+@pytest.mark.parametrize("given", ["'one.mp4'", "'.'", "0", "[]"])
+def test_a_rate_that_is_text_is_told_before_anything_is_opened(tmp_path, given):
+    """In a process of its own: while testing, types are checked before the function is."""
+    code = f"from microexpr.video.source import open_source; open_source({given}, fps='100')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "BadInput: expected a positive number of frames a second, got '100' (str);" in ran.stderr
+
+
+@pytest.mark.parametrize("fps", [100, np.int64(100), np.float32(100), Fraction(100)])
+def test_rates_of_any_kind_of_number(fps):
+    found = source._checked_rate(fps)
+    assert (found, type(found)) == (100.0, float)
 
 
 @pytest.mark.parametrize(

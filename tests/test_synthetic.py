@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from microexpr.datasets import _render, synthetic
-from microexpr.datasets._render import CROP, FEATURES, FRAME, Identity, Movement, RenderedFrames
+from microexpr.datasets import _face, _render, synthetic
+from microexpr.datasets._face import CROP, FEATURES, FRAME, Identity
+from microexpr.datasets._render import Movement, RenderedFrames
 from microexpr.errors import BadInput, DatasetNotFound, UnknownName
 
 UNITS = sorted({units for choices in synthetic.EMOTIONS.values() for units in choices})
@@ -38,9 +39,9 @@ def warped(picture, flow):
 def pixel(feature, view, mirrored):
     """Row and column of both points of a feature (left and right of the picture) on the unwarped face."""
     for x, y in FEATURES[feature]:
-        x = (x - _render.PORTRAIT_LEFT + 0.5) * _render.MAGNIFICATION
+        x = (x - _face.PORTRAIT_LEFT + 0.5) * _face.MAGNIFICATION
         x = 640 - x if mirrored else x
-        y = (y - _render.PORTRAIT_TOP + 0.5) * _render.MAGNIFICATION
+        y = (y - _face.PORTRAIT_TOP + 0.5) * _face.MAGNIFICATION
         yield round((y - view.top) * view.magnification - 0.5), round((x - view.left) * view.magnification - 0.5)
 
 
@@ -54,7 +55,7 @@ def rms(difference, border=8):
 def test_a_frame_is_the_same_bytes_whatever_was_read_before():
     clip = synthetic.read(subjects=2, clips_per_subject=2)[3]
     alone = clip.frames.read(clip.apex)
-    for cached in (_render._neutral, _render._action_field, _render._head_fields):
+    for cached in (_face.neutral, _face.action_field, _face.head_fields):
         cached.cache_clear()
     again = synthetic.read(subjects=2, clips_per_subject=2)
     for other in again:
@@ -186,7 +187,7 @@ def test_the_background_stands_still_while_the_head_moves():
         np.testing.assert_array_equal(first[background], second[background])
     u, v = frames.true_flow(0, 150)[:, 60:120, 240:400].reshape(2, -1).T.mean(axis=0)  # hair: it only follows the head
     right, down, roll = frames.head_motion(150)
-    above = np.radians(roll) * (_render.PIVOT[1] - 90)
+    above = np.radians(roll) * (_face.PIVOT[1] - 90)
     assert (u, v) == pytest.approx((right + above, down), abs=0.1)
 
 
@@ -238,7 +239,7 @@ def test_a_movement_that_cannot_be():
 @pytest.mark.parametrize("units", UNITS)
 def test_skin_never_folds(units):
     for subject in (0, 1):
-        field = np.moveaxis(_render._action_field(Identity((0, subject), subject == 1), CROP, units, 0.1), 2, 0)
+        field = np.moveaxis(_face.action_field(Identity((0, subject), subject == 1), CROP, units, 0.1), 2, 0)
         slopes = np.array([np.gradient(channel)[::-1] for channel in field])  # [u or v, along x or y]
         (a, b), (c, d) = slopes
         largest = np.linalg.norm(slopes[:, :, ::4, ::4].transpose(2, 3, 0, 1), ord=2, axis=(2, 3)).max()
@@ -249,11 +250,11 @@ def test_skin_never_folds(units):
 
 def test_subjects_differ_mildly_smoothly_and_symmetrically():
     points = FRAME.frame_points()[:, ::4, ::4]
-    resting = (points - 0.5) / _render.MAGNIFICATION
+    resting = (points - 0.5) / _face.MAGNIFICATION
     faces = []
     for subject in range(8):
         place = Identity((0, subject)).portrait_points(points)
-        (xx, xy), (yx, yy) = (np.gradient(channel, 4 / _render.MAGNIFICATION)[::-1] for channel in place)
+        (xx, xy), (yx, yy) = (np.gradient(channel, 4 / _face.MAGNIFICATION)[::-1] for channel in place)
         area = xx * yy - xy * yx
         assert area.min() > 0.6
         assert area.max() < 1.6

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from microexpr.errors import BadInput
-from microexpr.video.files import annotate, read_events, write_events
+from microexpr.video.files import annotate, is_result, read_events, write_events
 from microexpr.video.overlay import strip_height
 from microexpr.video.source import open_source
 from microexpr.video.track import Track
@@ -197,17 +197,36 @@ def test_frame_numbers_with_gaps_find_their_rows(tmp_path):
         assert bright.min() == pytest.approx(10 + 20 * number, abs=1)
 
 
-def test_a_clock_that_begins_before_zero_begins_at_zero(tmp_path, monkeypatch):
+@pytest.mark.parametrize("begin", [-0.02, 0.35, 3600.0])
+def test_the_video_begins_at_zero_wherever_the_clock_begins(tmp_path, monkeypatch, begin):
     source = open_source(small(4), fps=100)
     plain = source._read
 
-    def early():
+    def late():
         for frame in plain():
-            yield replace(frame, seconds=frame.seconds - 0.02)
+            yield replace(frame, seconds=frame.seconds + begin)
 
-    monkeypatch.setattr(source, "_read", early)
+    monkeypatch.setattr(source, "_read", late)
     out = annotate(source, Track(), (), tmp_path / "a.mp4")
     np.testing.assert_allclose([f.seconds for f in open_source(out).frames()], np.arange(4) / 100, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        (None, False),
+        ("{", False),
+        ("[]", False),
+        ('{"format": 3}', False),
+        ('{"format": "events-1"}', False),
+        ('{"format": "microexpr-events-1"}', True),
+        ('{"format": "microexpr-events-2"}', True),
+    ],
+)
+def test_whose_events_file_it_is(tmp_path, content, is_one):
+    if content is not None:
+        (tmp_path / "events.json").write_text(content, encoding="utf-8")
+    assert is_result(tmp_path) == is_one
 
 
 def test_a_source_that_breaks_leaves_no_video(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from microexpr.errors import BadInput
 from microexpr.video import write
 from microexpr.video.source import open_source
-from microexpr.video.write import VideoWriter
+from microexpr.video.write import VideoWriter, unfinished
 from tests import recordings
 
 PICTURES = [cv2.resize(recordings.FRAMES.read(number), (96, 72)) for number in range(100, 190, 10)]
@@ -96,6 +96,46 @@ def test_an_error_leaves_nothing_behind_and_an_older_file_alone(tmp_path):
     assert len(during) == 2  # the temporary file lies beside it
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
     assert path.read_bytes() == b"older"
+
+
+def test_what_can_not_be_had_again_is_kept_when_an_error_ends_the_block(tmp_path):
+    path = tmp_path / "a.mp4"
+
+    def stopped(count):
+        with VideoWriter(path, (96, 72), 200.0, keep=True) as writer:
+            for picture, seconds in zip(PICTURES[:count], TIMES, strict=False):
+                writer.write(picture, seconds)
+            assert unfinished(path) == [writer._temporary]
+            raise ValueError("of the block")
+
+    with pytest.raises(ValueError, match="of the block"):
+        stopped(0)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="of the block"):
+        stopped(5)
+    assert list(tmp_path.iterdir()) == [path]
+    assert unfinished(path) == []
+    np.testing.assert_allclose([frame.seconds for frame in read(path)[1]], TIMES[:5], atol=0.6 / write.TICKS)
+
+
+def test_the_error_of_the_block_is_told_not_that_of_closing(tmp_path):
+    class Broken:
+        def mux(self, packets):
+            raise OSError(28, "No space left on device")
+
+        def close(self):
+            pass
+
+    def stopped():
+        with VideoWriter(tmp_path / "a.mp4", (96, 72), 200.0, keep=True) as writer:
+            writer.write(PICTURES[0], 0.0)
+            container, writer._container = writer._container, Broken()
+            container.close()
+            raise ValueError("of the block")
+
+    with pytest.raises(ValueError, match="of the block"):
+        stopped()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_name_is_given_when_all_is_written(tmp_path):

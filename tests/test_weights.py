@@ -1,4 +1,4 @@
-"""Weights in files: what 16 bits keep, what is refused, how sure they are, and the files that ship with the package."""
+"""Weights in files: what 16 bits keep, what is refused, and the files that ship with the package."""
 
 import csv
 import pickle
@@ -10,21 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from microexpr import datasets, methods
 from microexpr.errors import BadInput, DatasetNotFound, UnknownName
-from microexpr.methods import calibrated, card, weights
+from microexpr.methods import card, weights
 from tests.clips import flow_clips
 
 CLASSES = ("negative", "positive", "surprise")
 CLIPS = flow_clips(subjects=4, each=6)
 LABELS = np.arange(len(CLIPS)) % 3
 ROOT = Path(__file__).parents[1]
-PROBABILITIES = st.lists(st.tuples(*[st.floats(0.01, 1)] * 3), min_size=1, max_size=9).map(
-    lambda rows: np.array(rows) / np.sum(rows, axis=1, keepdims=True)
-)
 
 
 def fitted(name, **settings):
@@ -123,80 +118,6 @@ def test_weights_of_another_architecture_are_refused(linear, tmp_path):
         weights.load(file)
 
 
-def test_tempering_by_hand():
-    np.testing.assert_allclose(calibrated.temper(np.array([0.8, 0.2]), 2), [2 / 3, 1 / 3])  # sqrt(4) to sqrt(1)
-    np.testing.assert_allclose(calibrated.temper(np.array([[0.5, 0.25, 0.25]]), 0.5), [[4 / 6, 1 / 6, 1 / 6]])
-    certain = calibrated.temper(np.array([1.0, 0.0, 0.0]), 3)  # 0 counts as 1e-6, whose cube root is 0.01
-    np.testing.assert_allclose(certain, np.array([1, 0.01, 0.01]) / 1.02)
-
-
-@given(PROBABILITIES, st.floats(0.3, 5), st.floats(0.3, 5))
-def test_tempering_keeps_order_and_sum(probabilities, first, second):
-    once = calibrated.temper(probabilities, first)
-    np.testing.assert_allclose(once.sum(axis=1), 1)
-    np.testing.assert_array_equal(once.argmax(axis=1), probabilities.argmax(axis=1))
-    if first > 1:
-        assert (once.max(axis=1) <= probabilities.max(axis=1) + 1e-12).all()  # softer
-    if (once > 1e-5).all():
-        np.testing.assert_allclose(
-            calibrated.temper(once, second), calibrated.temper(probabilities, first * second), rtol=1e-9
-        )
-
-
-def test_a_temperature_of_1_changes_nothing():
-    probabilities = np.array([[1.0, 0, 0], [0.2, 0.3, 0.5]])
-    np.testing.assert_array_equal(calibrated.temper(probabilities, 1), probabilities)
-
-
-@pytest.mark.parametrize("temperature", [0, -1.0, np.nan, np.inf])
-def test_no_such_temperature(temperature):
-    with pytest.raises(BadInput, match="a temperature above 0"):
-        calibrated.temper(np.array([0.5, 0.5]), temperature)
-
-
-def drawn_answers(temperature, clips=4000):
-    """Answers whose true classes are drawn from their tempered selves."""
-    generator = np.random.default_rng(3)
-    probabilities = calibrated.temper(generator.dirichlet([1, 1, 1], clips), 0.5)
-    true = calibrated.temper(probabilities, temperature).cumsum(axis=1)
-    return (generator.random((clips, 1)) > true).sum(axis=1).clip(max=2), probabilities
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_that_answers_were_drawn_with_is_found(temperature):
-    truth, probabilities = drawn_answers(temperature)
-    found = calibrated.best_temperature(truth, probabilities)
-    assert found == pytest.approx(temperature, rel=0.08)
-
-    def loss(t):
-        return -np.log(calibrated.temper(probabilities, t)[np.arange(len(truth)), truth]).mean()
-
-    grid = np.linspace(0.2, 4, 381)
-    assert abs(found - grid[np.argmin([loss(t) for t in grid])]) <= 0.011  # a slow search, step 0.01
-    assert loss(found) <= min(loss(t) for t in grid) + 1e-9
-
-
-def test_temperatures_stay_within_bounds():
-    sure = np.tile([0.6, 0.3, 0.1], (5, 1))
-    assert calibrated.best_temperature(np.zeros(5, int), sure) == calibrated.COLDEST  # always right
-    assert calibrated.best_temperature(np.full(5, 2), sure) == calibrated.HOTTEST  # always wrong
-
-
-def test_the_threshold_by_hand():
-    """Tops .9 right, .8 wrong, .7 right, .7 right, .6 wrong, .5 right, .4 wrong."""
-    tops = np.array([0.9, 0.8, 0.7, 0.7, 0.6, 0.5, 0.4])
-    probabilities = np.stack([tops, (1 - tops) * 0.6, (1 - tops) * 0.4], axis=1)
-    truth = np.array([0, 1, 0, 0, 1, 0, 1])
-    assert calibrated.best_threshold(truth, probabilities, 0.75) == 0.7  # 3 of 4, equals together; lower 3/5, 4/6, 4/7
-    assert calibrated.best_threshold(truth, probabilities, 0.65) == 0.5  # 4 of 6, though 3 of 5 are too few
-    assert calibrated.best_threshold(truth, probabilities, 4 / 7) == 0.0  # all are answered
-    assert calibrated.best_threshold(1 - truth, probabilities, 0.9) == np.inf  # the surest is wrong
-    with pytest.raises(BadInput, match="share"):
-        calibrated.best_threshold(truth, probabilities, 75)
-    with pytest.raises(BadInput, match="0 for 0"):
-        calibrated.best_threshold(truth[:0], probabilities[:0])
-
-
 def figures():
     """The rows of the CSV: weights -> database -> row."""
     (file,) = (ROOT / "results").glob("weights-*.csv")
@@ -229,7 +150,8 @@ def test_shipped_weights_are_small_and_load_without_a_network(name, monkeypatch)
     assert tuple(metadata["classes"]) == CLASSES
     record = metadata["record"]
     assert (record["clips"], record["subjects"], record["input"]) == (442, 68, "flow map")
-    assert 0.2 < record["temperature"] < 5
+    whole = figures()[name]["all"]
+    assert (record["temperature"], record["threshold"]) == (float(whole["temperature"]), float(whole["threshold"]))
     assert 0 <= record["threshold"] < 1
     assert record["figures"]["default"] == weights.DEFAULT
     probabilities = method.predict_proba(np.stack([method.represent(clip) for clip in CLIPS]))
@@ -264,18 +186,26 @@ def test_the_card_has_its_sections_and_the_figures_of_the_csv(name):
         ]
         assert f"| {database} | {row['clips']} | {row['subjects']} | {' | '.join(cells)} |" in text
     whole = rows["all"]
-    assert f"| negative log likelihood | {whole['nll']} | {whole['nll_calibrated']} |" in text
-    assert f"| expected calibration error | {whole['ece']} | {whole['ece_calibrated']} |" in text
-    assert f"T = {whole['temperature']}" in text
-    worse = float(whole["nll_calibrated"]) >= float(whole["nll"])
-    assert ("made the log likelihood no better" in text) == worse
+    for told, key in (("negative log likelihood", "nll"), ("expected calibration error", "ece")):
+        assert f"| {told} | {whole[key]} | {whole[f'{key}_tempered']} | {whole[f'{key}_inside']} |" in text
+    lines = " ".join(text.split())
+    used = float(whole["temperature"]) != 1
+    assert f"are shipped {'tempered' if used else 'as trained'}, T = {whole['temperature']};" in lines
+    assert f"fits all answers best is {whole['temperature_fitted']}." in lines
+    assert "a choice between two settings on the answers that the figures come from" in lines
+    assert f"which tempers {whole['folds_tempered']} of 5." in lines
+    calibration = text.partition("## Calibration")[2]
+    means = re.findall(r"^\| 0\.\d to [01]\.\d \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", calibration, re.M)
+    error = sum(int(count) * abs(float(mean) - float(right)) / 100 for count, mean, right in means)
+    assert error / (442 * int(whole["seeds"])) == pytest.approx(float(whole["ece_calibrated"]), abs=0.0011)
     assert f"is under {whole['threshold']}" in text
     assert f"{whole['coverage']} % of the answers were given" in text
     assert f"{whole['accuracy_answered']} % of those were right" in text
     for line, label in zip(whole["confusion"].split(" / "), CLASSES, strict=True):
         assert f"| {label} | {' | '.join(line.split())} |" in text
     for other, theirs in figures().items():
-        assert f"| {other} | {theirs['all']['uf1']} | {theirs['all']['uar']} |" in text
+        cells = [theirs["all"][key] for key in ("uf1", "uar", "accuracy", "nll_calibrated", "ece_calibrated")]
+        assert f"| {other} | {' | '.join(cells)} |" in text
     answers = sum(int(number) for number in re.findall(r"^\| 0\.\d to [01]\.\d \| (\d+) \|", text, re.M))
     assert answers == 442 * int(whole["seeds"])
     assert "research only" in text
@@ -300,6 +230,11 @@ def test_the_figures_agree_with_themselves():
         recall = confusion.diagonal() / confusion.sum(axis=1)
         assert float(whole["uar"]) == pytest.approx(100 * recall.mean(), abs=0.051)
         assert float(whole["largest_change"]) <= 0.01
+        used = float(whole["nll_tempered"]) < float(whole["nll"])
+        assert whole["temperature"] == (whole["temperature_fitted"] if used else "1.000")
+        for row in rows.values():
+            kept = ("nll_tempered", "ece_tempered") if used else ("nll", "ece")
+            assert (row["nll_calibrated"], row["ece_calibrated"]) == tuple(row[key] for key in kept)
 
 
 @pytest.fixture(scope="module")

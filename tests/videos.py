@@ -10,7 +10,8 @@ import av
 import numpy as np
 
 from microexpr.datasets._blink import Blink
-from microexpr.datasets._render import Identity, Movement, RenderedFrames
+from microexpr.datasets._face import Identity
+from microexpr.datasets._render import Movement, RenderedFrames
 
 
 def rendered(

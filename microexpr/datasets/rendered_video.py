@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from microexpr.datasets._blink import Blink
-from microexpr.datasets._render import FLICKER, Identity, Movement, RenderedFrames
+from microexpr.datasets._face import Identity
+from microexpr.datasets._render import FLICKER, Movement, RenderedFrames
 from microexpr.datasets.synthetic import EMOTIONS, LARGEST_PEAK
 from microexpr.errors import BadInput, UnknownName
 
@@ -41,7 +42,7 @@ def expression(
         peak: largest displacement of the skin at the apex, pixels of the 640x480 frame.
         random: draws duration, rise, slight asymmetry and, where none are given, one of the emotion's sets of
             action units.
-        units: action units, keys of `_render.ACTION_UNITS`.
+        units: action units, keys of `_face.ACTION_UNITS`.
     """
     if emotion not in EMOTIONS:
         raise UnknownName("rendered emotion", emotion, EMOTIONS)

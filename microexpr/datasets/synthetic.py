@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from microexpr.datasets._render import CROP, Identity, Movement, RenderedFrames
+from microexpr.datasets._face import CROP, Identity
+from microexpr.datasets._render import Movement, RenderedFrames
 from microexpr.errors import BadInput, DatasetNotFound
 from microexpr.types import Clip
 

@@ -7,7 +7,9 @@ to the chin, a little wider than the cheeks. How a detector's own box becomes on
 from __future__ import annotations
 
 import importlib
+import typing
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,6 +29,13 @@ DETECTORS: dict[str, tuple[str, str]] = {
 # What `--detector-file` is for those that read one.
 FILE_SETTINGS = {"yunet": "model", "file": "path"}
 CASCADES = ("default", "alt2")
+# The types that settings of detectors have: what is taken for each, and its name in a message.
+KINDS: dict[type, tuple[type, str]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+    Path: (Path, "a path"),
+}
 
 # A cascade's box ends above the chin: it is moved down and enlarged, in sides of the box. Measured on the portrait.
 HAAR_DOWN = {"default": 0.13, "alt2": 0.12}
@@ -85,6 +94,8 @@ def detector(name: str = "haar", **options: Any) -> Detector:
         UnknownName: no such detector.
         BadInput: a setting that it doesn't have, or one with a value that it can't have.
     """
+    if not isinstance(name, str):
+        raise BadInput("the name of a face detector", repr(name), f"give one of {', '.join(DETECTORS)}")
     if name not in DETECTORS:
         raise UnknownName("face detector", name, DETECTORS)
     module, _, kind = DETECTORS[name][0].partition(":")
@@ -93,7 +104,25 @@ def detector(name: str = "haar", **options: Any) -> Detector:
     if unknown := [option for option in options if option not in known]:
         advice = f"it has {', '.join(known)}" if known else "it has none"
         raise BadInput(f"settings of the face detector {name!r}", unknown[0], advice)
-    return made(**options)
+    hints = typing.get_type_hints(made)
+    typed = {}
+    for option, value in options.items():
+        default = known[option].default
+        advice = f"give {option}= another value" if default is None else f"{default!r} is the default"
+        typed[option] = _as_hinted(f"{option} of the face detector {name!r}", value, hints[option], advice)
+    return made(**typed)
+
+
+def _as_hinted(what: str, value: Any, hint: Any, advice: str) -> Any:
+    """A value in a type that the hint allows, or BadInput: numbers of numpy are numbers, text is none."""
+    allowed = typing.get_args(hint) or (hint,)
+    if value is None and type(None) in allowed:
+        return None
+    kinds = [kind for kind in allowed if kind in KINDS]
+    for kind in kinds:
+        if isinstance(value, KINDS[kind][0]) and not isinstance(value, bool):
+            return kind(value)
+    raise BadInput(f"{what} to be {' or '.join(KINDS[kind][1] for kind in kinds)}", repr(value), advice)
 
 
 def faces_in(frame: UInt8[np.ndarray, "h w *c"], number: int, find: Detector) -> list[Face]:

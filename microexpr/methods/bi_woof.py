@@ -10,12 +10,11 @@ scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, Real
+from jaxtyping import Float32, Float64, Real
 
 from microexpr.errors import BadInput
 from microexpr.kernels.histogram import block_bounds, block_sums, orientation_histograms
@@ -176,6 +175,7 @@ class BiWOOF:
 
     needs: ClassVar[frozenset[str]] = frozenset({"flow"})
     seeded: ClassVar[bool] = False
+    grid: ClassVar[tuple[float, ...]] = GRID
 
     blocks: int = 5
     bins: int = 8
@@ -189,6 +189,7 @@ class BiWOOF:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _svm.start(self)
         check_range("blocks", self.blocks, 1)
         check_range("bins", self.bins, 1)
         check_range("overlap", self.overlap, 0)
@@ -196,11 +197,6 @@ class BiWOOF:
         check_range("size", self.size, max(SMALLEST, self.blocks))
         check_choice("flow_mode", self.flow_mode, MODES)
         check_choice("representation", self.representation, REPRESENTATIONS)
-        check_range("classes", self.classes, 2)
-        check_range("seed", self.seed, 0)
-        if self.c is not None:
-            check_range("c", self.c, 1e-9)
-        self.machine_: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     @property
     def feature_count(self) -> int:
@@ -220,37 +216,7 @@ class BiWOOF:
             strain_pooling=self.strain_pooling,
         )
 
-    def fit(self, x: Float[np.ndarray, "clip feature"], y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> BiWOOF:
-        """Chooses C where it is not set, then trains on all given rows."""
-        self.c_ = self.c if self.c is not None else _svm.choose_c(x, y, subjects, GRID)
-        self.machine_ = _svm.fit_linear(x, y, self.c_)
-        return self
-
-    def predict_proba(self, x: Float[np.ndarray, "clip feature"]) -> Float[np.ndarray, "clip class"]:
-        """Scores that sum to 1 and order the classes as the SVM does; not calibrated."""
-        return _svm.decide(self._fitted(), x, self.classes)
-
-    def _fitted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if self.machine_ is None:
-            raise BadInput("a fitted method", "one without weights", "call fit or load weights first")
-        return self.machine_
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Coefficients "class feature", intercepts "class" and the classes they belong to."""
-        return dict(zip(("coefficients", "intercepts", "classes"), self._fitted(), strict=True))
-
-    def load_weights(self, weights: dict[str, np.ndarray]) -> BiWOOF:
-        """Takes over what `weights` gave."""
-        names = ("coefficients", "intercepts", "classes")
-        if (
-            set(weights) != set(names)
-            or weights["coefficients"].shape[1:] != (self.feature_count,)
-            or max(weights["classes"]) >= self.classes
-        ):
-            raise BadInput(
-                f"the weights of bi-woof for {self.classes} classes and {self.feature_count} features",
-                f"{sorted(weights)}",
-                "give the weights of this method, and its settings",
-            )
-        self.machine_ = (weights["coefficients"], weights["intercepts"], weights["classes"])
-        return self
+    fit = _svm.fit
+    predict_proba = _svm.predict_proba
+    weights = _svm.weights
+    load_weights = _svm.load_weights

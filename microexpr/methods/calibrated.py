@@ -1,6 +1,7 @@
 """Probabilities that can be taken at their word: a temperature, and a threshold under which nothing is answered.
 
-Both are fitted on answers for people that the model did not see in training. numpy only.
+Both are fitted on answers for people that the model did not see in training. A temperature has to earn its place: it is
+used only where it `helps` people that it was not fitted on either. numpy only.
 
 References:
     Temperature: Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017, Sec. 4.2.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from microexpr.errors import BadInput
 
@@ -93,6 +94,62 @@ def best_threshold(
     if not len(enough):
         return math.inf
     return 0.0 if enough[-1] == len(levels) - 1 else float(-levels[enough[-1]])
+
+
+def fit(
+    truth: Int[np.ndarray, " clip"], probabilities: Float[np.ndarray, "clip class"], tempered: bool
+) -> tuple[float, float]:
+    """Temperature, and the threshold of the probabilities that it makes; the temperature is 1 unless `tempered`.
+
+    Raises:
+        BadInput: no clips, or not one row of probabilities for each.
+    """
+    temperature = best_temperature(truth, probabilities) if tempered else 1.0
+    return temperature, best_threshold(truth, temper(probabilities, temperature))
+
+
+def left_out(
+    truth: Int[np.ndarray, " clip"],
+    probabilities: Float[np.ndarray, "clip class"],
+    fold: Int[np.ndarray, " clip"],
+    tempered: bool,
+) -> tuple[Float[np.ndarray, "clip class"], Bool[np.ndarray, " clip"]]:
+    """Every fold with the temperature and threshold that `fit` finds on the others.
+
+    Args:
+        truth: class numbers.
+        probabilities: from a model that was not trained on the clip's fold.
+        fold: number of every clip's fold; two folds or more.
+        tempered: whether there is a temperature.
+
+    Returns:
+        The probabilities, and which clips are answered.
+
+    Raises:
+        BadInput: a single fold, no clips, or not one row of probabilities for each.
+    """
+    given, answered = np.empty_like(probabilities), np.empty(len(probabilities), dtype=bool)
+    for number in np.unique(fold):
+        here = fold == number
+        temperature, threshold = fit(truth[~here], probabilities[~here], tempered)
+        given[here] = temper(probabilities[here], temperature)
+        answered[here] = given[here].max(axis=1) >= threshold
+    return given, answered
+
+
+def helps(
+    truth: Int[np.ndarray, " clip"], probabilities: Float[np.ndarray, "clip class"], fold: Int[np.ndarray, " clip"]
+) -> bool:
+    """Whether a temperature lowers the mean negative log likelihood of folds that it was not fitted on.
+
+    Arguments and errors as in `left_out`.
+    """
+    given, _ = left_out(truth, probabilities, fold, tempered=True)
+    return _loss(truth, given) < _loss(truth, probabilities)
+
+
+def _loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    return float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], SMALLEST)).mean())
 
 
 def _check(truth: np.ndarray, probabilities: np.ndarray) -> None:

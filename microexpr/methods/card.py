@@ -136,29 +136,47 @@ Answers of all seeds, rows the truth, columns the answer:
 
 def _calibration(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     whole = figures["scores"][0]
-    before_after = [
-        ["negative log likelihood", whole["nll"], whole["nll_calibrated"]],
-        ["expected calibration error", whole["ece"], whole["ece_calibrated"]],
+    compared = [
+        [name, *(whole[f"{key}{kind}"] for kind in ("", "_tempered", "_inside"))]
+        for name, key in (("negative log likelihood", "nll"), ("expected calibration error", "ece"))
     ]
     bins = [
         [f"{row['from']} to {row['to']}", row["answers"], row["confidence"], row["accuracy"]]
         for row in figures["reliability"]
     ]
-    helped = float(whole["nll_calibrated"]) < float(whole["nll"])
-    verdict = "" if helped else " For people it was not fitted on it made the log likelihood no better."
     return f"""## Calibration
 
-Probabilities are tempered: p^(1/T), normalized, with T = {record["temperature"]:.3f}, fitted on the answers above. The
-figures are those of every fold with the temperature of the others.{verdict}
+{_wrapped(_tempering(record, figures))}
 
-{_table(["", "as trained", "tempered"], before_after)}
+{_table(["", "as trained", "tempered", "chosen inside the folds"], compared)}
 
-How sure, and how often right, in percent, over the answers of all seeds:
+How sure, and how often right, in percent, over the answers of all seeds, as shipped:
 
 {_table(["top probability", "answers", "mean of it", "right"], bins)}
 
 The probabilities assume the mixture of classes of the training clips. Where the classes come otherwise mixed they are
 off."""
+
+
+def _tempering(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """Whether a temperature is used, why, and what that choice itself may have done to the figures."""
+    whole, used = figures["scores"][0], record["temperature"] != 1
+    lowered = [float(whole[f"{key}_tempered"]) < float(whole[key]) for key in ("nll", "ece")]
+    effect = {
+        (True, True): "lowered both the negative log likelihood and the calibration error",
+        (True, False): "lowered the negative log likelihood, but not the calibration error",
+        (False, True): "lowered the calibration error, but not the negative log likelihood",
+        (False, False): "lowered neither the negative log likelihood nor the calibration error",
+    }[lowered[0], lowered[1]]
+    return (
+        "A temperature was tried: p^(1/T), normalized, every fold with the T that fits the others best. For people it "
+        f"was not fitted on it {effect}. It is used only where it lowers the negative log likelihood. So the "
+        f"probabilities are shipped {'tempered' if used else 'as trained'}, T = {record['temperature']:.3f}; the T "
+        f"that fits all answers best is {whole['temperature_fitted']}. This is a choice between two settings on the "
+        "answers that the figures come from, which flatters those of the chosen one. The last column makes the same "
+        f"choice inside every fold, by the other folds alone, which tempers {whole['folds_tempered']} of "
+        f"{figures['folds']}."
+    )
 
 
 def _abstention(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
@@ -171,7 +189,7 @@ def _abstention(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     return f"""## When no class is named
 
 - When the motion does not rise above the noise of the video; the recognizer decides that before it asks the weights.
-- When the top probability, tempered, is under {record["threshold"]:.3f}: {smallest}.
+- When the top probability is under {record["threshold"]:.3f}: {smallest}.
   With the threshold of every fold taken from the others, {whole["coverage"]} % of the answers were given and
   {whole["accuracy_answered"]} % of those were right."""
 

@@ -72,12 +72,16 @@ class Clock:
 class Source(ABC):
     """Frames one after the other; made by `open_source`.
 
+    Several iterators of one source go on independently, each from the start; `warnings`, `count` and `effective_fps`
+    are those of the iterator that began last.
+
     Attributes:
         name: file or folder name, ``"camera 0"`` or ``"array"``.
         size: width and height of every frame.
         header_fps: the rate that the header or the caller states; None where nobody does.
         expected: how many frames are promised; None where nobody says.
-        repeats: whether `frames` can be called again; a camera's moments are gone.
+        repeats: whether `frames` gives the same frames again; a camera's moments are gone, and it has one reader at a
+            time.
         warnings: plain sentences; complete once the last frame was read.
     """
 
@@ -86,7 +90,7 @@ class Source(ABC):
     def __init__(self, name: str, size: tuple[int, int], header_fps: float | None, expected: int | None = None) -> None:
         self.name, self.size, self.header_fps, self.expected = name, size, header_fps, expected
         self.warnings: list[str] = []
-        self._clock = Clock()
+        self._clock, self._reading = Clock(), False
 
     def frames(self) -> Iterator[Frame]:
         """All frames in order, one in memory at a time; each call reads from the start and counts afresh.
@@ -94,14 +98,20 @@ class Source(ABC):
         Whatever is open is closed when the iterator ends or is dropped.
 
         Raises:
-            BadInput: a frame can't be read or has another size than the first.
+            BadInput: a frame can't be read or has another size than the first; or a second reader of what can have
+                only one.
         """
-        self.warnings, self._clock = [], Clock()
-        with contextlib.closing(self._read()) as frames:
-            for frame in frames:
-                self._clock.tick(frame.seconds)
-                yield frame
-        self.warnings += self._remarks() + self._rate_remarks()
+        if self._reading and not self.repeats:
+            advice = "end the first one, or share the frames that it gets"
+            raise BadInput(f"one reader of {self.name} at a time", "a second one", advice)
+        self._reading = True
+        self._clock, self.warnings = clock, warnings = Clock(), list[str]()
+        try:
+            with contextlib.closing(self._read()) as frames:
+                remarks = yield from _ticked(frames, clock)
+            warnings += remarks + self._rate_remarks(clock)
+        finally:
+            self._reading = False
 
     @property
     def count(self) -> int:
@@ -113,11 +123,11 @@ class Source(ABC):
         """Frames a second by the times of the frames read so far; before the second frame the stated rate."""
         return self._clock.rate or self.header_fps
 
-    def _rate_remarks(self) -> list[str]:
+    def _rate_remarks(self, clock: Clock) -> list[str]:
         found = []
-        if self.count == 1:
+        if clock.count == 1:
             found.append("there is one frame only: nothing moves in it, and its rate is not measured")
-        rate = self.effective_fps
+        rate = clock.rate or self.header_fps
         if rate is not None and rate < LOWEST_FPS:
             most = math.floor(LONGEST_MOVEMENT * rate + 1e-6) + 1
             found.append(
@@ -135,7 +145,16 @@ class Source(ABC):
             )
 
     @abstractmethod
-    def _read(self) -> Generator[Frame]: ...
+    def _read(self) -> Generator[Frame, None, list[str] | None]:
+        """All frames from the start; returns what is to be said of them. Nothing of a pass is kept in the source."""
 
-    def _remarks(self) -> list[str]:
-        return []
+
+def _ticked(frames: Generator[Frame, None, list[str] | None], clock: Clock) -> Generator[Frame, None, list[str]]:
+    """The frames, counted and timed on their way; returns what is said of them."""
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration as end:
+            return end.value or []
+        clock.tick(frame.seconds)
+        yield frame

@@ -33,15 +33,13 @@ class VideoFile(Source):
     def __init__(self, path: Path, fps: float | None) -> None:
         self._path, self._given = path, fps
         _require_video_name(path)
-        self._broken: float | None = None
-        self._file_clock = Clock()
         with _opened(path) as container:
             stream = _video_stream(container, path)
             self._promised = stream.frames
-            self._duration = _stated_duration(container, stream)
+            self._stated_end = _stated_end(container, stream)
             self._tick = stream.time_base or Fraction(0)
             rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-            with contextlib.closing(self._decoded(container, stream)) as frames:
+            with contextlib.closing(self._decoded(container, stream, _Pass(None))) as frames:
                 first = next(frames, None)
             if first is None:
                 raise BadInput("a video", f"{path}, of which no frame can be decoded", "give a whole file")
@@ -50,20 +48,23 @@ class VideoFile(Source):
             height, width = _upright(first, self._turn).shape[:2]
         super().__init__(path.name, (width, height), float(rate) if rate else fps, self._promised or None)
 
-    def _read(self) -> Generator[Frame]:
-        self._file_clock, self._broken = Clock(), None
-        self._missing = self._backward = 0
+    def _read(self) -> Generator[Frame, None, list[str]]:
+        now = _Pass(self.header_fps)
         with _opened(self._path) as container:
             stream = _video_stream(container, self._path)
-            with contextlib.closing(self._decoded(container, stream)) as frames:
+            with contextlib.closing(self._decoded(container, stream, now)) as frames:
                 for index, decoded in enumerate(frames):
-                    seconds = self._seconds(None if decoded.pts is None else float(decoded.pts * self._tick))
-                    self._file_clock.tick(seconds)
+                    seconds = now.seconds(None if decoded.pts is None else float(decoded.pts * self._tick))
+                    if seconds is None:
+                        advice = "give the rate (fps=100, or --fps 100)"
+                        raise BadInput("time stamps or a frame rate", f"{self._path}, which has neither", advice)
+                    now.clock.tick(seconds)
                     image = _upright(decoded, self._turn)
                     self._require_size(image, f"frame {index}")
                     yield Frame(index, index / self._given if self._given else seconds, image)
+        return self._remarks(now)
 
-    def _decoded(self, container: InputContainer, stream: VideoStream) -> Generator[VideoFrame]:
+    def _decoded(self, container: InputContainer, stream: VideoStream, now: _Pass) -> Generator[VideoFrame]:
         """The frames that can be decoded; damage is noted and passed over."""
         import av
 
@@ -75,43 +76,20 @@ class VideoFile(Source):
                 return
             except av.error.FFmpegError:  # nothing more can be read; what the decoder still holds is whole
                 yield from stream.decode(None)
-                self._note_damage()
+                now.note_damage()
                 return
             try:
                 decoded = stream.decode(packet)
             except av.error.FFmpegError:  # of one packet: the next may be whole
-                self._note_damage()
+                now.note_damage()
                 continue
             for frame in decoded:
                 if frame.is_corrupt or packet.is_corrupt:
-                    self._note_damage()
+                    now.note_damage()
                 yield frame
 
-    def _note_damage(self) -> None:
-        if self._broken is None:
-            self._broken = self._end()
-
-    def _end(self) -> float:
-        """Where the frames read so far end, in seconds."""
-        clock = self._file_clock
-        return clock.last + 1 / (clock.rate or self.header_fps or math.inf) if clock.count else 0.0
-
-    def _seconds(self, stamp: float | None) -> float:
-        """The time stamp; one interval after the frame before where it is missing or does not come later."""
-        clock = self._file_clock
-        if stamp is not None and not (clock.count and stamp <= clock.last):
-            return float(stamp)
-        if self.header_fps is None:
-            advice = "give the rate (fps=100, or --fps 100)"
-            raise BadInput("time stamps or a frame rate", f"{self._path}, which has neither", advice)
-        if stamp is None:
-            self._missing += 1
-        else:
-            self._backward += 1
-        return clock.last + 1 / self.header_fps if clock.count else 0.0
-
-    def _remarks(self) -> list[str]:
-        clock, end = self._file_clock, self._end()
+    def _remarks(self, now: _Pass) -> list[str]:
+        clock, end = now.clock, now.end
         found = clock.remarks(self.header_fps, max(1.5 * float(self._tick), 0.05 / (clock.rate or 1)))
         if self._given:
             found.append(f"the given rate of {self._given:.6g} frames a second replaces the clock of the file")
@@ -119,20 +97,63 @@ class VideoFile(Source):
             repaired = (
                 f"each was put 1/{self.header_fps or 1:.6g} s after the frame before (give the rate if it is another)"
             )
-            if self._missing:
-                found.append(f"time stamps missing: {self._missing}; {repaired}")
-            if self._backward:
-                found.append(f"time stamps not later than the one before: {self._backward}; {repaired}")
+            if now.missing:
+                found.append(f"time stamps missing: {now.missing}; {repaired}")
+            if now.backward:
+                found.append(f"time stamps not later than the one before: {now.backward}; {repaired}")
         if self._promised and self._promised != clock.count:
             found.append(f"the header says {self._promised} frames, {clock.count} could be read")
-        if self._broken is not None:
-            found.append(f"the file is damaged at {self._broken:.3f} s; frames there are missing or wrong")
-        allowed = max(3 / (clock.rate or 1), RATE_TOLERANCE * (self._duration or 0))
-        if self._duration is not None and clock.count > 1 and self._duration - (end - clock.first) > allowed:
-            found.append(f"the file breaks off at {end:.3f} s, its header says {clock.first + self._duration:.3f} s")
+        if now.broken is not None:
+            found.append(f"the file is damaged at {now.broken:.3f} s; frames there are missing or wrong")
+        if self._stated_end is not None and clock.count > 1:
+            allowed = max(3 / (clock.rate or 1), RATE_TOLERANCE * (self._stated_end - clock.first))
+            if self._stated_end - end > allowed:
+                found.append(f"the file breaks off at {end:.3f} s, its header says {self._stated_end:.3f} s")
         if self._bits > 8:
             found.append(f"the video has {self._bits} bits a channel; they were reduced to 8")
         return found
+
+
+class _Pass:
+    """What is kept of one pass through a file: the file's own clock, and what is wrong with it.
+
+    Attributes:
+        clock: of the file, whatever rate was given.
+        missing, backward: how many time stamps were missing, and how many did not come later than the one before.
+        broken: where the first damage is, seconds.
+    """
+
+    def __init__(self, header_fps: float | None) -> None:
+        self._header_fps = header_fps
+        self.clock = Clock()
+        self.missing = self.backward = 0
+        self.broken: float | None = None
+
+    @property
+    def end(self) -> float:
+        """Where the frames read so far end, in seconds."""
+        clock = self.clock
+        return clock.last + 1 / (clock.rate or self._header_fps or math.inf) if clock.count else 0.0
+
+    def note_damage(self) -> None:
+        if self.broken is None:
+            self.broken = self.end
+
+    def seconds(self, stamp: float | None) -> float | None:
+        """The time stamp; one interval after the frame before where it is missing or does not come later.
+
+        None where it is not usable and no rate says how long an interval is.
+        """
+        clock = self.clock
+        if stamp is not None and not (clock.count and stamp <= clock.last):
+            return stamp
+        if self._header_fps is None:
+            return None
+        if stamp is None:
+            self.missing += 1
+        else:
+            self.backward += 1
+        return clock.last + 1 / self._header_fps if clock.count else 0.0
 
 
 def _require_video_name(path: Path) -> None:
@@ -174,12 +195,17 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     )
 
 
-def _stated_duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Seconds that the header gives the video stream; None where it says nothing of that stream itself."""
+def _stated_end(container: InputContainer, stream: VideoStream) -> float | None:
+    """Where the header says that the video stream ends, on its own clock; None where it says nothing of that stream.
+
+    A duration counts from the first frame, which may come late. Only Matroska's is where the last frame ends.
+    """
     if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    alone = len(container.streams) == 1  # of several streams, another may last longer
-    return container.duration / 1e6 if alone and container.duration else None
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if len(container.streams) > 1 or not container.duration:  # of several streams, another may last longer
+        return None
+    start = 0 if "matroska" in container.format.name else container.start_time or 0
+    return (start + container.duration) / 1e6
 
 
 def _turn(frame: VideoFrame) -> tuple[int, int, int, int]:

@@ -20,7 +20,8 @@ from microexpr.video.source import Source
 from microexpr.video.track import Box, Track
 from microexpr.video.write import VideoWriter
 
-FORMAT = "microexpr-events-1"
+FAMILY = "microexpr-events-"  # of all versions
+FORMAT = f"{FAMILY}1"
 JSON_NAME, CSV_NAME = "events.json", "events.csv"
 DIGITS = 6  # behind the point: microseconds, and more of a pixel than can be measured
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning of a formula
@@ -86,6 +87,15 @@ def read_events(folder: Path | str) -> list[Event]:
         raise BadInput(f"whole events in {file}", f"one with {type(error).__name__}: {error}", again) from error
 
 
+def is_result(folder: Path | str) -> bool:
+    """Whether `write_events` wrote to a folder, in this version or another."""
+    try:
+        content = json.loads((Path(folder) / JSON_NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and str(content.get("format")).startswith(FAMILY)
+
+
 def annotate(
     source: Source,
     track: Track,
@@ -97,7 +107,8 @@ def annotate(
 ) -> Path:
     """Reads a source once more and writes it with the face, the motion and the events drawn in; see `overlay`.
 
-    One frame is in memory at a time, and each keeps its time. A clock that begins before zero begins at zero.
+    One frame is in memory at a time. Between frames passes the time that passed in the source; the video begins at
+    zero, wherever the source's clock begins, and what is drawn has the times of that clock.
 
     Args:
         source: what the track was measured on, from its start; a camera has no second time.
@@ -117,11 +128,11 @@ def annotate(
     waiting = sorted(events, key=lambda event: event.onset_seconds, reverse=True)
     shown: list[Event] = []
     peak = _peak(motion[:, 2], events)
-    first = 0.0
+    first = math.nan
     with VideoWriter(out, source.size, _rate(source, track), preset=preset) as writer:
         for done, frame in enumerate(source.frames(), start=1):
             now = frame.seconds
-            first = min(now, 0.0) if done == 1 else first
+            first = now if done == 1 else first
             while waiting and waiting[-1].onset_seconds <= now:
                 shown.append(waiting.pop())
             shown = [event for event in shown if event.offset_seconds > now - SHOWN]

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from microexpr.errors import BadInput
 from microexpr.faces.detect import Detector
 from microexpr.faces.regions import NEAR_EYES
-from microexpr.spotting.intervals import PRIOR_NOISE, Spotting, is_blink
+from microexpr.spotting.intervals import Spotting, is_blink
+from microexpr.spotting.noise import PRIOR_NOISE
 from microexpr.types import Event
 from microexpr.video.recognizer import Classifier, Evidence, between, regions_of, strength_of, unsure
 from microexpr.video.source import Frame
@@ -29,10 +30,13 @@ class GivenClip:
 
     Args:
         detector: finds the face.
-        onset, apex: frame numbers.
+        onset, apex: frame numbers; the first frame of a video is 0.
         classifier: names the emotion; None names none.
         spotting: thresholds and durations.
         keep: whether `evidence` is kept.
+
+    Raises:
+        BadInput: the onset is below 0, or the apex does not come after it.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class GivenClip:
     ) -> None:
         if onset < 0:
             raise BadInput("an onset of 0 or more", str(onset), "frames are numbered from 0")
+        if apex is not None and apex <= onset:
+            raise BadInput("an onset before the apex", f"onset {onset}, apex {apex}", "give the numbers in this order")
         self._tracker = FaceTracker(detector)
         self._settings = spotting or Spotting()
         self._classifier, self._keep = classifier, keep
@@ -55,6 +61,9 @@ class GivenClip:
         self._best: tuple[float, Frame, View] | None = None
         self._evidence: Evidence | None = None
         self._done = False
+        self._numbers: tuple[int, int] | None = None  # of the first frame and of the last so far
+        self._lost: int | None = None  # the frame from which on the face of the onset can't be followed
+        self._soon = 0  # frames in which the apex may be
         self.tracked: Tracked | None = None
         self.level = math.nan
         self.threshold = max(self._settings.smallest, self._settings.factor * PRIOR_NOISE)
@@ -72,32 +81,57 @@ class GivenClip:
         """One frame; returns the event once its apex is known.
 
         Raises:
-            BadInput: there is no face in the onset frame, or the face is lost before the apex.
+            BadInput: the onset or the apex is no frame of the video or shows no face, or the face is lost between them.
         """
         self.frames += 1
+        before, self._numbers = self._numbers, ((self._numbers or (frame.index,))[0], frame.index)
         self.tracked = Tracked(frame)
         if frame.index < self._onset or self._done:
             return []
+        self._require_wanted(frame.index, before)
         self.tracked = self._tracker.push(frame, quiet=False)
         if self._first is None:
-            if frame.index != self._onset or self.tracked.view is None:
-                came = f"frame {frame.index} next" if frame.index != self._onset else "no face that can be followed"
-                raise BadInput(f"a face in frame {self._onset}, the onset", came, "give another onset or detector")
+            if self.tracked.view is None:
+                advice = "give an onset at which the face is seen from the front, or another detector"
+                raise BadInput(f"a face in frame {self._onset}, the onset", "no face that can be followed", advice)
             self._first = frame, self.tracked.view
         past = frame.seconds - self._first[0].seconds
-        if self.tracked.view is not None and self.tracked.motion is not None:
-            vectors = _seen(self.tracked)
-            self.level = float(np.hypot(*vectors.T).max())
-            size = float(np.linalg.norm(vectors))
-            soon = self._onset < frame.index and past <= self._settings.longest + ROUNDING
-            wanted = soon if self._apex is None else frame.index == self._apex
-            # A face that was lost and found again has another reference, which is not the face at the onset.
-            wanted = wanted and self.tracked.view.reference == self._first[1].reference
-            if wanted and (self._best is None or size > self._best[0]):
-                self._best = size, frame, self.tracked.view
-        if frame.index == self._apex or past >= self._settings.longest - ROUNDING:
-            return self._judged() if self._apex is None or frame.index >= self._apex else []
-        return []
+        self._compare(frame, self._first[1], past)
+        ended = past >= self._settings.longest - ROUNDING if self._apex is None else frame.index == self._apex
+        return self._judged() if ended else []
+
+    def _require_wanted(self, number: int, before: tuple[int, int] | None) -> None:
+        """Raises BadInput where the frame before `number` comes before the onset or the apex, and `number` after it."""
+        wanted, what = (self._onset, "onset") if self._first is None else (self._apex, "apex")
+        if wanted is None or number <= wanted:
+            return
+        there = [number] if before is None else [before[1], number]
+        came = f"frame {number} first" if before is None else f"frames {before[1]} and {number} and none between them"
+        if what == "apex":
+            there = [one for one in there if one > self._onset]
+        elif self._apex is not None:
+            there = [one for one in there if one < self._apex]
+        advice = f"give {' or '.join(map(str, there))}" if there else "give another onset and apex"
+        raise BadInput(f"frame {wanted}, the {what}", came, advice)
+
+    def _compare(self, frame: Frame, first: View, past: float) -> None:
+        """Notes how far the face has moved since the onset, `past` seconds ago, and whether that is the most."""
+        soon = self._onset < frame.index and past <= self._settings.longest + ROUNDING
+        wanted = soon if self._apex is None else frame.index == self._apex
+        self._soon += wanted
+        tracked = self.tracked
+        # A face that was lost and found again has another reference, which is not the face at the onset.
+        if tracked is None or tracked.view is None or tracked.view.reference != first.reference:
+            self._lost = frame.index if self._lost is None else self._lost
+        else:
+            self._lost = None
+        if tracked is None or tracked.view is None or tracked.motion is None:
+            return
+        vectors = _seen(tracked)
+        self.level = float(np.hypot(*vectors.T).max())
+        size = float(np.linalg.norm(vectors))
+        if wanted and self._lost is None and (self._best is None or size > self._best[0]):
+            self._best = size, frame, tracked.view
 
     def flush(self) -> list[Event]:
         """The end of the video; returns the event if it is not known yet.
@@ -107,11 +141,11 @@ class GivenClip:
         """
         if self._done:
             return []
-        last = self.frames - 1
+        came = f"frames {self._numbers[0]} to {self._numbers[1]}" if self._numbers else "no frame"
         if self._first is None:
-            raise BadInput(f"frame {self._onset}, the onset", f"frames 0 to {last}", "give another onset")
+            raise BadInput(f"frame {self._onset}, the onset", came, "give an onset in the video; its first frame is 0")
         if self._apex is not None:
-            raise BadInput(f"frame {self._apex}, the apex", f"frames up to {last}", "give another apex")
+            raise BadInput(f"frame {self._apex}, the apex", came, "give an apex in the video; its first frame is 0")
         return self._judged()
 
     def evidence(self, event: Event) -> Evidence | None:
@@ -123,8 +157,7 @@ class GivenClip:
         assert self._first is not None  # for the type checker
         self._done = True
         if self._best is None:
-            where = "after it" if self._apex is None else f"in frame {self._apex}, the apex"
-            raise BadInput(f"the face of frame {self._onset} {where}", "none that could be followed", "give others")
+            raise self._nothing_followed()
         (onset, first), (_, apex, view) = self._first, self._best
         evidence = between(first, view, self._classifier.flow_mode if self._classifier else "clg")
         self._evidence = evidence if self._keep else None
@@ -150,6 +183,21 @@ class GivenClip:
         probabilities = self._classifier(evidence)
         reason = unsure(probabilities, self._classifier.threshold)
         return [replace(event, probabilities=probabilities, abstained=reason)]
+
+    def _nothing_followed(self) -> BadInput:
+        """Why there is no frame that the onset can be compared with."""
+        assert self._numbers is not None  # for the type checker
+        onset, last = f"frame {self._onset}, the onset", self._numbers[1]
+        if not self._soon and last == self._onset:
+            return BadInput(f"frames after {onset}", "the end of the video", "give an earlier onset")
+        if not self._soon:
+            came = f"frame {last} next, which is later"
+            advice = "give the apex too, or a video with more frames a second"
+            return BadInput(f"a frame within {self._settings.longest:g} s of {onset}", came, advice)
+        where = "after it" if self._apex is None else f"in frame {self._apex}, the apex"
+        came = "none that could be followed" if self._lost is None else f"one that was lost in frame {self._lost}"
+        numbers = "another onset" if self._apex is None else "an onset and an apex between which the face is seen"
+        return BadInput(f"the face of {onset}, {where}", came, f"give {numbers}, or another detector")
 
 
 def _seen(tracked: Tracked) -> Float[np.ndarray, "region 2"]:

@@ -140,8 +140,11 @@ class Recognizer:
         return [self._event(interval) for interval in found]
 
     def flush(self) -> list[Event]:
-        """The end of the video; returns an event that was under way."""
-        return [self._event(interval) for interval in self._spotter.flush()]
+        """The end of the video; returns an event that was under way. Then another video may be pushed."""
+        events = [self._event(interval) for interval in self._spotter.flush()]
+        self._tracker.flush()
+        self._views.clear()
+        return events
 
     def evidence(self, event: Event) -> Evidence | None:
         """What an event was judged by, once; None for one that was not classified or whose evidence was taken."""
@@ -170,9 +173,11 @@ class Recognizer:
         return self._classified(event)
 
     def _classified(self, event: Event) -> Event:
-        onset, apex = self._views_of(event)
-        if onset is None or apex is None or self._classifier is None:
+        if self._classifier is None:
             return replace(event, abstained="not classified")
+        onset, apex = self._views_of(event)
+        if onset is None or apex is None:
+            return replace(event, abstained="its onset and apex lie too far apart to be judged")
         mode = self._classifier.flow_mode
         evidence = between(onset, apex, mode)
         if self._keep:

@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Generator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from microexpr.errors import BadInput
 from microexpr.motion.files import PICTURE_SUFFIXES, read_picture
-from microexpr.video._base import Frame, Source
+from microexpr.video._base import Clock, Frame, Source
 from microexpr.video._video_file import VideoFile
 
 __all__ = ["Frame", "Source", "open_source"]
@@ -38,8 +39,7 @@ def open_source(given: Path | str | np.ndarray | Sequence[np.ndarray] | int, fps
     Raises:
         BadInput: nothing that can be read, or a rate that is missing or not positive.
     """
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise BadInput("a positive number of frames a second", f"{fps:g}", "give the camera's rate")
+    fps = _checked_rate(fps)
     if isinstance(given, int) and not isinstance(given, bool):
         return _Camera(given, fps)
     if isinstance(given, (str, Path)):
@@ -48,10 +48,24 @@ def open_source(given: Path | str | np.ndarray | Sequence[np.ndarray] | int, fps
     return _Array(given, fps)
 
 
+def _checked_rate(fps: Any) -> float | None:
+    if fps is None:
+        return None
+    number = isinstance(fps, Real) and not isinstance(fps, bool)
+    try:
+        rate = float(fps) if number else math.nan
+    except OverflowError:
+        rate = math.inf
+    if 0 < rate < math.inf:
+        return rate
+    got = f"{rate:g}" if number else f"{fps!r} ({type(fps).__name__})"
+    raise BadInput("a positive number of frames a second", got, "give the camera's rate, like fps=100")
+
+
 def _require_rate(fps: float | None, what: str) -> float:
     if fps is None:
         raise BadInput(f"the frame rate of {what}", "none", "give it (fps=100, or --fps 100): pictures carry no times")
-    return float(fps)
+    return fps
 
 
 class _Array(Source):
@@ -98,12 +112,13 @@ class _Folder(Source):
         height, width = read_picture(pictures[0]).shape[:2]
         super().__init__(folder.resolve().name, (width, height), self._fps, len(pictures))
 
-    def _read(self) -> Generator[Frame]:
+    def _read(self) -> Generator[Frame, None, list[str]]:
         numbers = self._numbers or range(len(self._pictures))
         for number, file in zip(numbers, self._pictures, strict=True):
             image = read_picture(file)
             self._require_size(image, file.name)
             yield Frame(number - numbers[0], (number - numbers[0]) / self._fps, image)
+        return self._remarks()
 
     def _remarks(self) -> list[str]:
         if self._numbers is None:
@@ -171,22 +186,21 @@ class _Camera(Source):
         finally:
             capture.release()
 
-    def _read(self) -> Generator[Frame]:
+    def _read(self) -> Generator[Frame, None, list[str]]:
         import cv2
 
         with self._capture() as capture:
-            start = None
+            start, clock = None, Clock()
             while True:
                 came, image = capture.read()
                 now = time.perf_counter()
                 if not came:
-                    return
+                    break
                 start = now if start is None else start
                 image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
                 self._require_size(image, "a frame")
-                yield Frame(self.count, now - start, image)
-
-    def _remarks(self) -> list[str]:
-        stopped = [f"camera {self._number} stopped after {self.count} frames"]
+                clock.tick(now - start)
+                yield Frame(clock.count - 1, now - start, image)
+        stopped = [f"{self.name} stopped after {clock.count} frames"]
         # Arrival at this program jitters by itself; half an interval is more than that.
-        return stopped + self._clock.remarks(self.header_fps, 0.5 / (self._clock.rate or 1))
+        return stopped + clock.remarks(self.header_fps, 0.5 / (clock.rate or 1))

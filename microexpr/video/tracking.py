@@ -123,6 +123,12 @@ class FaceTracker:
                 view = renewed.view(frame)
         return _tracked(frame, box, view, vectors)
 
+    def flush(self) -> None:
+        """The end of the video: the next frame is the first of another, whose times may start anew."""
+        self._reference = None
+        self._searched = self._followed = -math.inf
+        self._missed = 0
+
     def _begin_anew(self, frame: Frame) -> Tracked:
         """The face was lost. Should another be found in this very frame, its motion counts from the next one on."""
         self._reference = None

@@ -7,6 +7,7 @@ H.264 by libx264, which PyAV's wheels hold; MPEG-4 part 2, which every FFmpeg ha
 from __future__ import annotations
 
 import contextlib
+import glob
 import math
 import os
 import uuid
@@ -36,20 +37,24 @@ BT601 = 5  # AVCOL_SPC_BT470BG: what swscale converts RGB with; without the mark
 class VideoWriter:
     """Writes an .mp4 file; a context manager.
 
-    The file gets its name when all frames are in it: an error leaves nothing behind and an older file as it was.
+    The file gets its name when all frames are in it: an error leaves nothing behind and an older file as it was, unless
+    `keep` is set.
 
     Args:
         path: the file, ending in .mp4, in a folder that exists.
         size: width and height of the frames. Odd ones are enlarged by one pixel, which repeats the last.
         fps: nominal frames a second; the true times come with the frames.
         preset: one of `PRESETS`, which trade time for size; for libx264 only.
+        keep: an error in the block keeps the frames before it: for what can't be had again.
 
     Raises:
         BadInput: a name, size, rate or preset that can't be, or a place that can't be written.
     """
 
-    def __init__(self, path: Path | str, size: tuple[int, int], fps: float, *, preset: str = "superfast") -> None:
-        self.path, self.size, self.preset = Path(path), size, preset
+    def __init__(
+        self, path: Path | str, size: tuple[int, int], fps: float, *, preset: str = "superfast", keep: bool = False
+    ) -> None:
+        self.path, self.size, self.preset, self._keep = Path(path), size, preset, keep
         if self.path.suffix.lower() != ".mp4":
             raise BadInput("a video file ending in .mp4", str(path), "rename it")
         if min(size) < 1:
@@ -61,7 +66,7 @@ class VideoWriter:
         self.rate = Fraction(fps).limit_denominator(1001)
         self.codec = encoder()
         self._last: int | None = None
-        self._temporary = self.path.with_name(f".{self.path.stem[:40]}.{uuid.uuid4().hex}.tmp")
+        self._temporary = self.path.with_name(f"{_prefix(self.path)}{uuid.uuid4().hex}.tmp")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
 
@@ -132,19 +137,20 @@ class VideoWriter:
         self._container = self._stream = None
         if container is None or stream is None:
             return
+        kept = self._last is not None and (kind is None or self._keep)
         try:
             try:
-                if kind is None and self._last is not None:
+                if kept:
                     container.mux(stream.encode())
             finally:
-                with contextlib.suppress(*((av.error.FFmpegError, OSError) if kind is not None else ())):
-                    container.close()
-            if kind is None:
-                if self._last is None:
-                    raise BadInput("at least one frame", "none", "write frames before the video is closed")
+                container.close()
+            if kept:
                 self._temporary.replace(self.path)
+            elif kind is None:
+                raise BadInput("at least one frame", "none", "write frames before the video is closed")
         except (av.error.FFmpegError, OSError) as failure:
-            raise self._unwritable(failure) from failure
+            if kind is None:  # else the error of the block is told
+                raise self._unwritable(failure) from failure
         finally:
             self._discard()
 
@@ -156,6 +162,15 @@ class VideoWriter:
         reason = getattr(error, "strerror", None) or error
         advice = "make its folder first, make room, or choose another place"
         return BadInput("a video file that can be written", f"{self.path} ({reason})", advice)
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What lies beside a video while it is being written, or where the process was killed meanwhile."""
+    return sorted(path.parent.glob(f"{glob.escape(_prefix(path))}*.tmp"))
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem[:40]}."
 
 
 def encoder() -> str:

@@ -310,11 +310,12 @@ def map_picture(seen: Seen) -> np.ndarray:
 
 
 def decision_picture(seen: Seen, named: WeightsClassifier) -> np.ndarray:
-    """What the method says, what the temperature makes of it, and what is named."""
+    """What the method says, what the temperature makes of it where there is one, and what is named."""
     x = named.method.represent(named._clip(seen.evidence))
     raw = np.asarray(named.method.predict_proba(x[None])[0], float)
     tempered = temper(raw, named.temperature)
-    columns = (("as the method says", raw), (f"with temperature {named.temperature:.2f}", tempered))
+    columns = [("as the method says", raw), (f"with temperature {named.temperature:.2f}", tempered)]
+    columns = columns if named.temperature != 1 else columns[:1]
     picture = paper(WIDTH, 236)
     width = (WIDTH - 4 * GAP) // 3 - GAP
     for number, (words, values) in enumerate(columns):
@@ -327,11 +328,11 @@ def decision_picture(seen: Seen, named: WeightsClassifier) -> np.ndarray:
             write(picture, f"{100 * value:.1f} %", left + width, y, INK, 15, align=1.0)
             canvas.fill(picture, left, y + 24, width, 12, RULE)
             canvas.fill(picture, left, y + 24, round(width * value), 12, NAMED_BAR if best else BAR)
-        if number and 0 < named.threshold < 1:
+        if number == len(columns) - 1 and 0 < named.threshold < 1:
             canvas.fill(picture, left + width * named.threshold, GAP + 30, 2, 160, ORANGE)
             words = f"threshold {100 * named.threshold:.0f} %"
             write(picture, words, left + width * named.threshold, GAP + 192, INK, 13, align=0.5)
-    left = GAP + 2 * (width + 2 * GAP)
+    left = GAP + len(columns) * (width + 2 * GAP)
     write(picture, "the answer", left, GAP, INK, 15)
     emotion = seen.event.emotion
     write(picture, emotion or "none", left, GAP + 50, BLUE if emotion else SOFT, 28)

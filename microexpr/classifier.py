@@ -1,4 +1,4 @@
-"""Trained weights as the recognizer uses them: what was seen of a movement in, calibrated probabilities out."""
+"""Trained weights as the recognizer uses them: what was seen of a movement in, probabilities out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAP_CROP = (0.155, 0.0925, 0.845, 0.7825)
 
 @dataclass(frozen=True)
 class WeightsClassifier:
-    """Trained weights as the recognizer uses them: evidence in, calibrated probabilities out.
+    """Trained weights as the recognizer uses them: evidence in, probabilities out.
 
     Attributes:
         name: the weights and the method, for the output.
@@ -86,7 +86,7 @@ def classifier(weights: Path | str | None = None, method: str | None = None) -> 
 
     Args:
         weights: a file that `api.train` or `api.export` wrote, or the name of weights that come with the package; the
-            default is the better calibrated of those.
+            default is `methods.weights.DEFAULT`.
         method: the weights of this method that come with the package.
 
     Raises:

@@ -3,6 +3,7 @@
 <!-- figures: spotting-MACHINE detection -->   shares of events found in time, by peak
 <!-- figures: spotting-MACHINE said -->        what the weights said, by rendered emotion
 <!-- figures: spotting-MACHINE quiet -->       false events a minute
+<!-- figures: spotting-MACHINE noisy -->       the same with sensor noise
 <!-- figures: stream-MACHINE -->               frames a second, latency, memory, the command
 <!-- figures: registration-MACHINE -->         alignment: correlation with the true flow
 <!-- figures: weights-MACHINE -->              the shipped weights: honest figures of each database
@@ -24,7 +25,7 @@ def video_table(name: str, measured: Rows, parts: list[str]) -> str:
         return _registration(measured)
     if kind == "weights":
         return _weights(measured)
-    return {"detection": _detection, "said": _said, "quiet": _quiet}[parts[0]](measured)
+    return {"detection": _detection, "said": _said, "quiet": _quiet, "noisy": _noisy}[parts[0]](measured)
 
 
 def _detection(measured: Rows) -> str:
@@ -65,6 +66,18 @@ def _quiet(measured: Rows) -> str:
         names = ["all", ""] if kind is None else [f"{kind[0]:g} px", f"{100 * kind[1]:g} %"]
         lines.append([*names, f"{minutes:g}", blinks, str(false), f"{false / minutes:.2f}"])
     return _markdown(["head motion", "flicker", "minutes", "blinks", "false events", "a minute"], lines)
+
+
+def _noisy(measured: Rows) -> str:
+    rows = [row for row in measured if row["part"] == "noisy"]
+    lines = []
+    for kind in sorted({(float(row["fps"]), float(row["noise"])) for row in rows}):
+        own = [row for row in rows if (float(row["fps"]), float(row["noise"])) == kind]
+        minutes, false = sum(float(row["minutes"]) for row in own), sum(int(row["false"]) for row in own)
+        blinks = str(sum(int(row["blinks"]) for row in own))
+        lines.append([f"{kind[0]:g}", f"{kind[1]:g}", f"{minutes:g}", blinks, str(false), f"{false / minutes:.2f}"])
+    head = ["frames a second", "noise, gray levels", "minutes", "blinks", "false events", "a minute"]
+    return _markdown(head, lines)
 
 
 def _registration(measured: Rows) -> str:

@@ -171,7 +171,7 @@ def test_a_movement_on_a_held_face_is_one_of_its_own(fps):
     held, smile = spot(times, motion + moving(times, 2.0, 2.12, 2.3))
     assert (held.kind, held.cut) == ("macro", "it was held")
     assert held.seconds[0] == pytest.approx(1.0, abs=0.04)
-    assert held.seconds[2] == pytest.approx(2.02, abs=0.06)
+    assert 1.8 < held.seconds[2] < smile.seconds[0]
     assert (smile.kind, smile.cut) == ("micro", None)
     assert smile.seconds == pytest.approx((2.0, 2.12, 2.3), abs=0.04)
     assert smile.motion[BROWS[0]] < 0.2
@@ -212,6 +212,109 @@ def test_a_stop_on_the_way_up_does_not_move_the_onset():
     assert found.seconds[0] == pytest.approx(1.5, abs=0.05)
 
 
+def calm(times: np.ndarray, seed: int = 0) -> np.ndarray:
+    return quiet(times, seed, trend=0.05)
+
+
+@pytest.mark.parametrize("fps", [25, 30, 50])
+@pytest.mark.parametrize("seed", range(4))
+def test_short_movements_between_few_frames_end(fps, seed):
+    """A movement that falls already when it is found still has the peak that it was found by."""
+    times = clock(fps, 6.0, seed)
+    for found in spot(times, calm(times, seed) + moving(times, 3.0, 3.05, 3.12)):
+        assert found.kind == "micro"
+        assert found.seconds == pytest.approx((3.0, 3.05, 3.12), abs=0.08)
+
+
+def test_a_pulse_of_one_frame_without_noise_is_no_crash():
+    motion = np.zeros((175, REGIONS, 2))
+    motion[86:88] = moving(np.array([0.5]), 0, 0.5, 1)[0]
+    assert len(spot(clock(25, 7.0), motion)) <= 1
+
+
+@pytest.mark.parametrize("fps", FPS)
+def test_a_blink_in_a_held_smile_does_not_end_it(fps):
+    times = clock(fps, 7.0)
+    near, eyes = blinking(times, 2.3, 2.55)
+    motion = calm(times) + stepped(times, 2.0, 2.2, 0.8) - stepped(times, 3.5, 3.7, 0.8)
+    (found,) = spot(times, motion + near, eyes)
+    assert (found.kind, found.cut) == ("macro", None)
+    assert (found.seconds[0], found.seconds[2]) == pytest.approx((2.0, 3.7), abs=0.06)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("fps", "size", "noise"), [(200, 0.4, 0.015), (200, 0.6, 0.03), (200, 0.8, 0.03), (30, 0.4, 0.015)]
+)
+def test_a_weak_smile_is_held_until_it_goes_back(fps, size, noise, seed):
+    """One noisy frame of a held face, or a fast way back, is not where it comes to rest."""
+    times = clock(fps, 7.0, seed)
+    motion = quiet(times, seed, noise, 0.05) + stepped(times, 2, 2.25, size) - stepped(times, 4.23, 4.48, size)
+    (found,) = spot(times, motion)
+    assert (found.kind, found.cut) == ("macro", None)
+    assert (found.seconds[0], found.seconds[2]) == pytest.approx((2.0, 4.48), abs=0.08)
+
+
+@pytest.mark.parametrize("fps", FPS)
+def test_the_way_home_from_where_a_movement_ended_is_no_movement(fps):
+    times = clock(fps, 8.0)
+    motion = calm(times) + stepped(times, 2, 2.2, 1.0) - stepped(times, 3, 3.2, 0.5) - stepped(times, 5, 5.2, 0.5)
+    (found,) = spot(times, motion)
+    assert found.seconds[2] < 3.3
+
+
+@pytest.mark.parametrize("fps", FPS)
+@pytest.mark.parametrize("later", [0.2, 0.25])
+def test_movements_of_two_regions_that_overlap_leave_no_other_behind(fps, later):
+    times = clock(fps, 8.0)
+    motion = calm(times) + moving(times, 1.5, 1.65, 1.8)
+    motion += moving(times, 1.5 + later, 1.65 + later, 1.8 + later, regions=BROWS)
+    found = spot(times, motion)
+    assert found
+    assert all(one.kind == "micro" and 1.45 < one.seconds[0] < one.seconds[2] < 2.1 for one in found)
+
+
+@pytest.mark.parametrize("fps", FPS)
+def test_a_held_face_and_the_movement_on_it_do_not_overlap(fps):
+    times = clock(fps, 7.0)
+    motion = calm(times) + stepped(times, 2.0, 2.2, 0.8) - stepped(times, 5.0, 5.2, 0.8)
+    held, micro = spot(times, motion + moving(times, 3.2, 3.35, 3.5, size=0.4))
+    assert held.seconds[1] <= held.seconds[2] <= micro.seconds[0]
+    assert held.strength == pytest.approx(0.8, abs=0.1)
+    assert micro.seconds == pytest.approx((3.2, 3.35, 3.5), abs=0.06)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_onset_of_a_staircase_is_its_first_step(seed):
+    times = clock(100, 8.0, seed)
+    steps = sum(stepped(times, 1.5 + 0.4 * k, 1.7 + 0.4 * k, 0.4) for k in range(3))
+    assert spot(times, quiet(times, seed, trend=0.02) + steps)[0].seconds[0] == pytest.approx(1.5, abs=0.12)
+
+
+@pytest.mark.parametrize("lasts", [2.0, 3.0])
+def test_a_slow_expression_ends_where_it_comes_to_rest(lasts):
+    times = clock(100, 8.0)
+    (found,) = spot(times, calm(times) + moving(times, 2.0, 2.0 + lasts / 2, 2.0 + lasts, size=1.0))
+    assert (found.seconds[0], found.seconds[2]) == pytest.approx((2.0, 2.0 + lasts), abs=0.25)
+
+
+def test_a_video_that_begins_in_a_movement_has_no_other_one():
+    times = clock(100, 6.0)
+    assert spot(times, calm(times) + moving(times + 0.1, 0.0, 0.08, 0.2)) == []
+    assert spot(times, calm(times) + moving(times + 0.5, 0.0, 0.3, 1.0)) == []
+
+
+@pytest.mark.parametrize(("fps", "gap"), [(100, 1.0), (60, 0.6), (50, 5.0)])
+def test_missing_frames_cut_a_movement(fps, gap):
+    times = clock(fps, 8.0)
+    late = times + gap * (times > 2.1)
+    (found,) = spot(late, calm(times) + moving(times, 2.0, 2.12, 2.3))
+    assert found.cut == "frames are missing"
+    assert found.seconds[2] <= 2.1 + 1e-9
+    (later,) = spot(times + gap * (times > 3.0), calm(times) + moving(times, 2.0, 2.12, 2.3))
+    assert later.cut is None
+
+
 # Nothing
 
 
@@ -232,6 +335,15 @@ def test_a_face_noisy_from_its_first_frame_on_has_no_movement(fps, noise):
     (found,) = spot(times, quiet(times, noise=noise) + moving(times, 8.0, 8.12, 8.3, size=20 * noise))
     assert found.seconds == pytest.approx((8.0, 8.12, 8.3), abs=0.05)
     assert noise < found.noise < 2.2 * noise
+
+
+@pytest.mark.parametrize("times_each", [2, 3, 4])
+@pytest.mark.parametrize("noise", [0.05, 0.15])
+def test_repeated_frames_do_not_hide_the_noise(times_each, noise):
+    """25 frames a second stored as 100."""
+    times = clock(100, 12.0)
+    slow = quiet(times[::times_each], noise=noise)
+    assert spot(times, np.repeat(slow, times_each, axis=0)[: len(times)]) == []
 
 
 def test_a_clip_that_begins_with_its_onset_is_found():
@@ -284,8 +396,8 @@ def test_threshold_and_level_are_those_of_the_region_that_stands_out():
     assert 8 * 0.06 < spotter.threshold < 8 * 0.12  # sqrt(2) * 0.06 in all
     assert spotter.level == pytest.approx(0.3, abs=0.15)  # averaged with the frame before it
     still = Spotter()
-    push_all(still, times, np.zeros((400, REGIONS, 2)))
-    assert (still.level, still.threshold) == (0.0, 0.1)
+    push_all(still, times, quiet(times, noise=1e-6, trend=0))
+    assert (still.level, still.threshold) == (pytest.approx(0, abs=1e-4), 0.1)
 
 
 def test_moving_says_whether_a_movement_is_under_way():

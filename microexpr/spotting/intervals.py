@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from microexpr.errors import BadInput
 from microexpr.spotting.measure import SMOOTHING, measured
-from microexpr.spotting.movement import Departure, Movement, Row
+from microexpr.spotting.movement import Departure, Movement, Row, same_way
 from microexpr.spotting.noise import Noise
 
 BASELINE_SECONDS = 0.4  # of the frames that a movement is measured against
@@ -30,7 +30,12 @@ TAIL = 0.12  # seconds waited after that, to see where the face came to rest
 SETTLED = 0.5  # seconds; a face that keeps still for so long has come to rest, wherever that is
 SUNK = 0.6  # of its peak: a movement that came to rest below it has ended there, with a new face at rest
 BLINK = 0.7  # motion of the eyes, in that of the regions beside them: more is a blink, which drags those along
-FACE_LOST, VIDEO_ENDED, HELD = "the face was lost", "the video ended", "it was held"  # why an end was not seen
+GAP_SECONDS = 0.4  # between two frames: what was before is not gone on with
+LONGEST_TAIL = 0.5  # seconds; a slow movement comes to rest slowly
+MOST = 0.75  # of its peak: from there to `RETURNED` a movement takes as long as from there to rest
+STILL = 0.5  # of the farthest reach of a region: while one is as far, another movement goes on
+FACE_LOST, FRAMES_MISSING = "the face was lost", "frames are missing"  # why an end was not seen
+VIDEO_ENDED, HELD = "the video ended", "it was held"
 STILL_RISING = 0.9  # of its peak: a movement above it at the end of a video has not begun to fall
 
 
@@ -114,7 +119,7 @@ class Spotter:
         self._movement: Movement | None = None
         self._home: Float[np.ndarray, "region 2"] | None = None  # the rest before a face that was held
         self._regions = 0
-        self._last = -math.inf  # time of the last frame
+        self._first, self._last = math.inf, -math.inf  # times of the first and last of frames that follow one another
         self.level = math.nan
         self.threshold = math.nan
 
@@ -154,9 +159,12 @@ class Spotter:
         if seconds <= self._last:
             came = f"{seconds:g} s after {self._last:g} s"
             raise BadInput("frames in the order of their times", came, "push every frame once, in order")
-        self._last = seconds
+        ended = self._cut(FRAMES_MISSING) if seconds - self._last > GAP_SECONDS else []
+        if seconds - self._last > GAP_SECONDS:
+            self._forget()
+        self._last, self._first = seconds, min(self._first, seconds)
         if motion is None:
-            ended = self._cut(FACE_LOST)
+            ended += self._cut(FACE_LOST)
             self._forget()
             self.level = self.threshold = math.nan
             return ended
@@ -168,7 +176,7 @@ class Spotter:
         self._noise.see(seconds, moved)
         self._history.append(row)
         self._drop(seconds - self._kept)
-        return self._follow(row) if self._movement else self._watch(row)
+        return ended + (self._follow(row) if self._movement else self._watch(row))
 
     def flush(self) -> list[Interval]:
         """The end of the video; returns a movement that was under way. Then the spotter is as new but for its noise."""
@@ -181,7 +189,7 @@ class Spotter:
         """What comes next does not go on from here."""
         self._history.clear()
         self._noise.interrupt()
-        self._home = None
+        self._home, self._first = None, math.inf
         self._above = None
 
     @property
@@ -200,8 +208,7 @@ class Spotter:
         self.level, self.threshold = float(departure.seen[most]), float(departure.thresholds[most])
         if self._stands_out(row, departure):
             assert self._above is not None  # for the type checker
-            self._movement = Movement(self._above, departure.rest, row)
-            self._above = None
+            self._begin(self._above, departure.rest, row)
         elif departure.share <= 1 and not (lengths > departure.thresholds)[self._regions :].any():
             self._noise.rest(row.motion - departure.rest)
         return []
@@ -248,51 +255,79 @@ class Spotter:
         moved = (lengths[eyes] > self._least(len(lengths))[eyes]).any()
         return bool(moved) and is_blink(lengths, self._regions, self._near_eyes)
 
+    def _begin(self, begin: float, rest: Float[np.ndarray, "region 2"], row: Row) -> None:
+        self._movement, self._above = Movement(begin, rest, row.seconds), None
+        self._reach(self._movement, row)
+
+    def _reach(self, movement: Movement, row: Row) -> tuple[Float[np.ndarray, " region"], float]:
+        """How far each region is from the rest before, without a blink's motion, and the share of the peak."""
+        extent = row.motion - movement.baseline
+        lengths = np.hypot(*extent.T)
+        row.blink = self._shut(lengths)
+        hidden = self._near_eyes if is_blink(lengths, self._regions, self._near_eyes) else ()
+        share = movement.follow(extent[: self._regions], hidden)
+        return self._seeing(lengths)[: self._regions], share
+
     def _follow(self, row: Row) -> list[Interval]:
         """A frame while a movement is under way."""
         movement = self._movement
         assert movement is not None  # for the type checker
-        share = movement.follow(row)
-        lengths = np.hypot(*(row.motion - movement.baseline).T)
-        row.blink = self._shut(lengths)
-        self.level = float(self._seeing(lengths)[: self._regions].max())
+        seen, share = self._reach(movement, row)
+        self.level = float(seen.max())
         lasts = row.seconds - movement.begin
         if lasts >= self.settings.held:
             return self._end(HELD, row.seconds if movement.returned is None else movement.returned)
-        if share <= RETURNED:
+        movement.high = row.seconds if share > MOST else movement.high
+        if (
+            share <= RETURNED
+            and not (seen > np.maximum(STILL * movement.reach, self._least(len(row.motion))[: self._regions])).any()
+        ):
             movement.returned = row.seconds if movement.returned is None else movement.returned
-            return self._end(None, movement.returned) if row.seconds - movement.returned >= TAIL else []
+            tail = min(max(TAIL, movement.returned - movement.high), LONGEST_TAIL)
+            return self._end(None, movement.returned) if row.seconds - movement.returned >= tail else []
         movement.returned = None
-        return self._settle(row, movement, share)
+        return self._settle(row, movement)
 
-    def _settle(self, row: Row, movement: Movement, share: float) -> list[Interval]:
+    def _settle(self, row: Row, movement: Movement) -> list[Interval]:
         """Whether the face came to rest away from where it began, and whether another movement begins there."""
         departure = self._departure(row)
-        assert departure is not None  # for the type checker: a movement has frames before it
+        if departure is None:
+            return []
         stands_out = self._stands_out(row, departure)
         if departure.share <= 1:
-            if row.seconds - movement.steady < SETTLED:
-                return []
-            movement.held = True
-            if self._is_home(row, movement):
-                # The end of an expression that was told when it was held.
-                self._movement, self._home = None, None
-                self._drop(movement.steady)
-                return []
-            return self._end(None, movement.steady) if share < SUNK else []
+            return self._keep_still(row, movement) if row.seconds - movement.steady >= SETTLED else []
         if not movement.held:
             movement.steady, self._above = row.seconds, None
             return []
         if not stands_out:
             return []
-        begin, self._above = self._above, None
+        begin = self._above
         assert begin is not None  # for the type checker
         if departure.goes_back(movement.baseline):
-            movement.held, movement.steady = False, row.seconds
+            movement.held, movement.steady, self._above = False, row.seconds, None
             return []
-        ended = self._end(HELD, begin, movement.steady)
-        self._movement = Movement(begin, departure.rest, row)
+        # What rose in the moments before belongs to the next movement.
+        ended = self._end(HELD, max(begin - LAG, movement.steady + LAG), movement.steady)
+        self._begin(begin, departure.rest, row)
         return ended
+
+    def _keep_still(self, row: Row, movement: Movement) -> list[Interval]:
+        """The face has kept still for long: it is held, or has come home, or to rest somewhere on the way back."""
+        movement.held = True
+        still = [past.motion for past in self._history if past.seconds > row.seconds - SETTLED and not past.blink]
+        place = np.mean(still, axis=0)[: self._regions] if still else row.motion[: self._regions]
+        if self._is_home(place, movement):
+            # The end of an expression that was told when it was held.
+            self._movement, self._home = None, None
+            self._drop(movement.steady)
+            return []
+        if movement.share(place - movement.baseline[: self._regions]) < SUNK:
+            return self._end(None, movement.steady)
+        if movement.begin - self._first < BASELINE_SECONDS + LAG:
+            # It was under way when the video began: what was taken for the rest was none.
+            self._movement = None
+            self._drop(movement.steady)
+        return []
 
     def _cut(self, why: str) -> list[Interval]:
         movement = self._movement
@@ -314,13 +349,13 @@ class Spotter:
         movement = self._movement
         assert movement is not None  # for the type checker
         self._movement = None
-        rows = [row for row in self._history if rest is None or row.seconds < returned]
+        settled = cut is None and movement.held
+        rows = [row for row in self._history if rest is None or row.seconds <= returned]
         found = self._measured(rows, movement.begin, returned, cut)
         if rest is None:
             # The face comes to rest in the tail: what lies before it would be a wrong baseline for the next movement.
             rest = max(returned + TAIL / 2, -math.inf if found is None else found.seconds[2])
-        if cut is HELD:
-            self._home = movement.baseline
+        self._home = movement.baseline if cut is HELD or settled else self._home
         self._drop(rest)
         return [] if found is None else [found]
 
@@ -329,14 +364,16 @@ class Spotter:
         while self._history and self._history[0].seconds < before:
             self._history.popleft()
 
-    def _is_home(self, row: Row, movement: Movement) -> bool:
+    def _is_home(self, place: Float[np.ndarray, "region 2"], movement: Movement) -> bool:
         """Whether a movement led from a held face back to where the rest had been before that."""
         if self._home is None:
             return False
-        left = np.hypot(*(row.motion - self._home)[: self._regions].T)
-        way = np.hypot(*(movement.baseline - self._home)[: self._regions].T)
-        moved = way > 0.5 * way.max()  # the others may have drifted
-        return float(np.linalg.norm(left[moved])) < SUNK * float(np.linalg.norm(way[moved]))
+        start = movement.baseline[: self._regions]
+        back = self._home[: self._regions] - start
+        lengths = np.hypot(*back.T)
+        moved = lengths > 0.5 * lengths.max()  # the others may have drifted
+        way, back = (place - start)[moved], back[moved]
+        return bool(np.linalg.norm(way - back) < np.linalg.norm(back)) and same_way(way, back)
 
     def _measured(self, rows: list[Row], begin: float, returned: float, cut: str | None) -> Interval | None:
         """A movement, in a blink what is left of it away from the eyes; None if it is too weak or short."""

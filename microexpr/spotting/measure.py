@@ -50,7 +50,7 @@ def measured(
         ended: whether the rest after it was seen.
     """
     inside = (times >= begin) & (times <= returned)
-    before, after = usable & (times < begin - SMOOTHING), usable & (times > returned)
+    before, after = usable & (times < begin - SMOOTHING), usable & (times > max(returned, times[-1] - rest_after))
     smooth = _smoothed(times, motion)
     apex = -1
     for _ in range(2):  # the second time with the begin and end that the first one found
@@ -121,15 +121,17 @@ def _foot(
 
     From the apex outward to where the share of the peak crosses 0.5 and `level`; half a cosine of length T is at a
     share s after T arccos(1 - 2 s) / pi, which gives T and so its foot. Where the movement stopped on its way, that
-    length is too long: neither half of the way down is believed to be longer than twice what the other one tells.
+    length is too long: it is not believed to be longer than twice what any part of the way tells.
     """
     middle = (0.5 + level) / 2
-    half, between, low = (_crossing(times, share, apex, step, at) for at in (0.5, middle, level))
-    at_middle, at_low = (math.acos(1 - 2 * at) / math.pi for at in (middle, level))
+    levels = (0.5, middle, min(2 * level, middle), level)
+    half, between, near, low = (_crossing(times, share, apex, step, at) for at in levels)
+    at_half, at_middle, at_near, at_low = (math.acos(1 - 2 * at) / math.pi for at in levels)
     lengths = (
-        (low - half) / (0.5 - at_low),
-        BENT * (between - half) / (0.5 - at_middle),
+        (low - half) / (at_half - at_low),
+        BENT * (between - half) / (at_half - at_middle),
         BENT * (low - between) / (at_middle - at_low),
+        BENT * (low - near) / (at_near - at_low),
     )
     foot = low + min(lengths, key=abs) * at_low
     foot = float(np.clip(foot, times[0], times[-1]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+MOSTLY = 0.25  # of the energy of a peak, which has to be seen to tell how much of it is left
 BACKWARD = 0.7  # cosine between the way from a held face and the way back to the rest before it
 
 
@@ -47,26 +49,61 @@ class Departure(NamedTuple):
     def goes_back(self, before: Float[np.ndarray, "region 2"]) -> bool:
         """Whether the regions that move do so from a held face to the rest before it."""
         moved = self.shares > max(0.5, 0.5 * self.share)
-        way = (self.now - self.rest)[: len(moved)][moved]
-        back = (before - self.rest)[: len(moved)][moved]
-        lengths = float(np.linalg.norm(way)), float(np.linalg.norm(back))
-        return lengths[1] >= lengths[0] and float((way * back).sum()) > BACKWARD * lengths[0] * lengths[1]
+        way, back = ((place - self.rest)[: len(moved)][moved] for place in (self.now, before))
+        return bool(np.linalg.norm(back) >= np.linalg.norm(way)) and same_way(way, back)
+
+
+def same_way(one: Float[np.ndarray, "region 2"], other: Float[np.ndarray, "region 2"]) -> bool:
+    """Whether two motions of the same regions have about one direction."""
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float((one * other).sum()) > BACKWARD * lengths
 
 
 class Movement:
-    """A movement under way: when it was first seen, the rest before it, and its largest extent so far."""
+    """A movement under way.
 
-    def __init__(self, begin: float, baseline: Float[np.ndarray, "region 2"], row: Row) -> None:
+    Attributes:
+        begin: when it was first seen.
+        baseline: the rest before it.
+        returned: when it had fallen back, see `Spotter`; None while it has not.
+        high: when it last showed most of its peak.
+        steady: since when the face keeps still.
+        held: whether it did so for long.
+        reach: the largest motion of a region so far.
+    """
+
+    def __init__(self, begin: float, baseline: Float[np.ndarray, "region 2"], seconds: float) -> None:
         self.begin, self.baseline = begin, baseline
-        self.returned: float | None = None  # when it had fallen to `RETURNED`
-        self.steady = row.seconds  # since when the face keeps still
-        self.held = False  # whether it did so for long
-        self._peak, self._largest = row.motion - baseline, 0.0
+        self.returned: float | None = None
+        self.high = self.steady = seconds
+        self.held = False
+        self.reach = self._largest = 0.0
+        self._peak = np.zeros((0, 2))
+        self._share = 1.0
 
-    def follow(self, row: Row) -> float:
-        """How much of the peak this frame still shows, along the peak's own direction."""
-        extent = row.motion - self.baseline
+    def follow(self, extent: Float[np.ndarray, "region 2"], hidden: Sequence[int]) -> float:
+        """A frame; returns how much of the peak it still shows.
+
+        Args:
+            extent: how far the regions are from the rest before.
+            hidden: regions that can't be seen in a blink; the others tell, unless most of the peak lies in these.
+        """
+        extent = extent.copy()
+        extent[list(hidden)] = 0
         size = float(np.linalg.norm(extent))
         if size > self._largest:
             self._peak, self._largest = extent, size
-        return float((extent * self._peak).sum()) / self._largest**2
+            self.reach = float(np.hypot(*extent.T).max())
+        self._share = self.share(extent, hidden)
+        return self._share
+
+    def share(self, extent: Float[np.ndarray, "region 2"], hidden: Sequence[int] = ()) -> float:
+        """How much of the peak an extent shows, along the peak's own direction."""
+        if not self._largest:
+            return 1.0
+        peak = self._peak.copy()
+        peak[list(hidden)] = 0
+        seen = float((peak**2).sum())
+        if seen < MOSTLY * self._largest**2:
+            return self._share
+        return float((extent * peak).sum()) / seen

@@ -33,6 +33,7 @@ class Noise:
     def __init__(self) -> None:
         self._clock, self._last = 0.0, -math.inf  # seconds of frames that followed one another; time of the last
         self._rows: deque[Float[np.ndarray, "region 2"]] = deque(maxlen=2)
+        self._repeated = False
         self._differences, self._departures = _Squares(), _Squares()
 
     def __call__(self, regions: int) -> Float[np.ndarray, " region"]:
@@ -50,6 +51,9 @@ class Noise:
         """Every frame, in order. It counts by its second difference, because a steady movement has none."""
         self._clock += max(0.0, min(seconds - self._last, LONGEST_STEP)) if self._rows else 0.0
         self._last = seconds
+        self._repeated = bool(self._rows) and np.array_equal(motion, self._rows[-1])
+        if self._repeated:  # a slow camera's frames in a fast file: the repetition tells nothing
+            return
         if len(self._rows) == 2:
             first, second = self._rows
             self._differences.add(self._clock, motion - 2 * second + first)
@@ -57,7 +61,8 @@ class Noise:
 
     def rest(self, departure: Float[np.ndarray, "region 2"]) -> None:
         """The frame just seen is quiet: how far the regions lie from rest."""
-        self._departures.add(self._clock, departure)
+        if not self._repeated:
+            self._departures.add(self._clock, departure)
 
     def interrupt(self) -> None:
         """The next frame does not follow the last one: the face was lost or another video begins."""

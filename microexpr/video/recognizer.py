@@ -18,7 +18,7 @@ from microexpr.faces.align import Registration
 from microexpr.faces.detect import Detector, gray
 from microexpr.faces.regions import NAMES, NEAR_EYES, region_means
 from microexpr.motion.flow import flow_between
-from microexpr.spotting.intervals import FACE_LOST, Interval, Spotter, Spotting
+from microexpr.spotting.intervals import FACE_LOST, FRAMES_MISSING, Interval, Spotter, Spotting
 from microexpr.types import Event
 from microexpr.video.source import Frame
 from microexpr.video.tracking import FaceTracker, Light, Tracked, View
@@ -166,7 +166,7 @@ class Recognizer:
         )
         if interval.kind == "macro":
             return replace(event, abstained="longer than a micro-expression")
-        if interval.cut is not None and (interval.rising or interval.cut == FACE_LOST):
+        if interval.cut is not None and (interval.rising or interval.cut in (FACE_LOST, FRAMES_MISSING)):
             return replace(
                 event, abstained=f"{interval.cut} before the movement had {'peaked' if interval.rising else 'ended'}"
             )

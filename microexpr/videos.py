@@ -20,7 +20,7 @@ import numpy as np
 from microexpr.classifier import WeightsClassifier, classifier
 from microexpr.errors import BadInput
 from microexpr.faces.detect import Detector
-from microexpr.spotting.intervals import Spotting
+from microexpr.spotting.answers import Spotting
 from microexpr.types import Event
 from microexpr.video.feed import Unseen, add_to, events_of, last_of, no_face
 from microexpr.video.given import GivenClip

@@ -9,7 +9,7 @@ import pytest
 
 from microexpr.errors import BadInput
 from microexpr.faces.detect import Face
-from microexpr.spotting.intervals import Spotting
+from microexpr.spotting.answers import Spotting
 from microexpr.types import Event
 from microexpr.video.given import GivenClip
 from microexpr.video.recognizer import between
@@ -227,3 +227,13 @@ def test_a_face_that_was_lost_and_found_again_is_not_compared_with_the_onset():
         told = f"the face of frame 50, the onset, {expected}, got one that was lost in frame 55"
         with pytest.raises(BadInput, match=told):
             pushed(clip, frames(76, 110))
+
+
+def test_a_blink_is_no_movement_that_could_be_judged():
+    """From frame 92 on the eyes close: flow carries that over to the brows, which do not count then."""
+    judge = Judge()
+    (event,) = all_events(given_clip(86, judge=judge), 125)
+    assert event.abstained is not None
+    assert event.abstained.startswith("motion does not rise above noise")
+    assert not any("brow" in region for region in event.regions)
+    assert judge.asked == []

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from microexpr.errors import BadInput
 from microexpr.faces.regions import NAMES, NEAR_EYES
-from microexpr.spotting.intervals import BASELINE_SECONDS, TAIL, Interval, Spotter, Spotting, is_blink
+from microexpr.spotting.answers import Interval, Spotting
+from microexpr.spotting.intervals import BASELINE_SECONDS, TAIL, Spotter, is_blink
 
 REGIONS = len(NAMES)
 MOUTH = tuple(NAMES.index(name) for name in ("left mouth corner", "right mouth corner"))

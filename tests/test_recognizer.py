@@ -14,7 +14,7 @@ from microexpr.errors import BadInput
 from microexpr.faces.align import crop_transform
 from microexpr.faces.detect import Face
 from microexpr.faces.regions import NAMES
-from microexpr.spotting.intervals import Spotting
+from microexpr.spotting.answers import Spotting
 from microexpr.types import Event
 from microexpr.video.reader import Ahead
 from microexpr.video.recognizer import KEPT_SECONDS, Recognizer, between, regions_of, strength_of, unsure

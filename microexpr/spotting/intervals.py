@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from microexpr.errors import BadInput
+from microexpr.spotting.answers import FACE_LOST, FRAMES_MISSING, HELD, VIDEO_ENDED, Interval, Spotting
 from microexpr.spotting.measure import SMOOTHING, measured
 from microexpr.spotting.movement import Departure, Movement, Row, same_way
 from microexpr.spotting.noise import Noise
@@ -34,63 +34,7 @@ GAP_SECONDS = 0.4  # between two frames: what was before is not gone on with
 LONGEST_TAIL = 0.5  # seconds; a slow movement comes to rest slowly
 MOST = 0.75  # of its peak: from there to `RETURNED` a movement takes as long as from there to rest
 STILL = 0.5  # of the farthest reach of a region: while one is as far, another movement goes on
-FACE_LOST, FRAMES_MISSING = "the face was lost", "frames are missing"  # why an end was not seen
-VIDEO_ENDED, HELD = "the video ended", "it was held"
 STILL_RISING = 0.9  # of its peak: a movement above it at the end of a video has not begun to fall
-
-
-@dataclass(frozen=True)
-class Spotting:
-    """The settings of a `Spotter`.
-
-    Attributes:
-        smallest: the weakest motion of a region that counts, pixels of the aligned face.
-        factor: the weakest motion that counts, in standard deviations of the region's noise.
-        shortest, longest: duration of a micro-expression, seconds; what lasts longer is a macro-expression.
-        held: after this many seconds a macro-expression is ended where it is, and its face becomes the face at rest;
-            earlier where the face keeps still and another movement begins.
-    """
-
-    smallest: float = 0.1
-    factor: float = 6.0
-    shortest: float = 0.04
-    longest: float = 0.5
-    held: float = 4.0
-
-    def __post_init__(self) -> None:
-        for name in ("smallest", "factor"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise BadInput(f"{name} above 0", f"{getattr(self, name):g}", "change this setting of the spotter")
-        if not 0 <= self.shortest < self.longest < self.held < math.inf:
-            came = f"{self.shortest:g}, {self.longest:g}, {self.held:g}"
-            raise BadInput("0 <= shortest < longest < held, in seconds", came, "change these settings of the spotter")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """One movement.
-
-    Attributes:
-        onset, apex, offset: frame numbers.
-        seconds: the times of these three.
-        kind: ``"micro"`` or ``"macro"``.
-        strength: motion of the region that moved most, at the apex, pixels of the aligned face.
-        noise: standard deviation of that region's motion while the face is quiet, pixels.
-        motion: motion of every region at the apex, pixels, "region".
-        cut: why its end was not seen, in plain words; None where it was.
-        rising: whether it had not begun to fall when it was cut.
-    """
-
-    onset: int
-    apex: int
-    offset: int
-    seconds: tuple[float, float, float]
-    kind: str
-    strength: float
-    noise: float
-    motion: tuple[float, ...]
-    cut: str | None = None
-    rising: bool = False
 
 
 class Spotter:
@@ -142,8 +86,9 @@ class Spotter:
     ) -> list[Interval]:
         """One frame; returns the movements that it ends.
 
-        Afterwards `level` is the motion of the region that stands out most, `threshold` what it has to exceed, both in
-        pixels; NaN without a face.
+        Afterwards `level` is the motion of the region that stands out most and `threshold` what it has to exceed, both
+        in pixels; while a movement is under way, how far the farthest region is from the rest before it and the
+        threshold at its begin; NaN without a face.
 
         Args:
             index: number of the frame; grows.

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from microexpr.errors import BadInput
 from microexpr.faces.detect import Detector
 from microexpr.faces.regions import NEAR_EYES
-from microexpr.spotting.intervals import Spotting, is_blink
+from microexpr.spotting.answers import Spotting
+from microexpr.spotting.intervals import is_blink
 from microexpr.spotting.noise import PRIOR_NOISE
 from microexpr.types import Event
 from microexpr.video.recognizer import Classifier, Evidence, between, regions_of, strength_of, unsure
@@ -59,6 +60,7 @@ class GivenClip:
         self._onset, self._apex = onset, apex
         self._first: tuple[Frame, View] | None = None
         self._best: tuple[float, Frame, View] | None = None
+        self._blinks = False  # in the best frame
         self._evidence: Evidence | None = None
         self._done = False
         self._numbers: tuple[int, int] | None = None  # of the first frame and of the last so far
@@ -127,11 +129,11 @@ class GivenClip:
             self._lost = None
         if tracked is None or tracked.view is None or tracked.motion is None:
             return
-        vectors = _seen(tracked)
+        vectors, blinks = _seen(tracked)
         self.level = float(np.hypot(*vectors.T).max())
         size = float(np.linalg.norm(vectors))
         if wanted and self._lost is None and (self._best is None or size > self._best[0]):
-            self._best = size, frame, tracked.view
+            self._best, self._blinks = (size, frame, tracked.view), blinks
 
     def flush(self) -> list[Event]:
         """The end of the video; returns the event if it is not known yet.
@@ -162,6 +164,8 @@ class GivenClip:
         evidence = between(first, view, self._classifier.flow_mode if self._classifier else "clg")
         self._evidence = evidence if self._keep else None
         lengths = strength_of(evidence.flow)
+        if self._blinks:
+            lengths[list(NEAR_EYES)] = 0
         strength = float(lengths.max())
         event = Event(
             onset=onset.index,
@@ -200,12 +204,13 @@ class GivenClip:
         return BadInput(f"the face of {onset}, {where}", came, f"give {numbers}, or another detector")
 
 
-def _seen(tracked: Tracked) -> Float[np.ndarray, "region 2"]:
-    """Motion of all regions, less what they share; zero beside the eyes in a blink."""
+def _seen(tracked: Tracked) -> tuple[Float[np.ndarray, "region 2"], bool]:
+    """Motion of all regions, less what they share; zero beside the eyes in a blink, and whether there is one."""
     assert tracked.motion is not None  # for the type checker
     vectors = tracked.motion - np.median(tracked.motion, axis=0)
     if tracked.eyes is not None:
         lengths = np.concatenate([np.hypot(*vectors.T), tracked.eyes])
         if is_blink(lengths, len(vectors), NEAR_EYES):
             vectors[list(NEAR_EYES)] = 0
-    return vectors
+            return vectors, True
+    return vectors, False

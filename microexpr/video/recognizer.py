@@ -18,7 +18,8 @@ from microexpr.faces.align import Registration
 from microexpr.faces.detect import Detector, gray
 from microexpr.faces.regions import NAMES, NEAR_EYES, region_means
 from microexpr.motion.flow import flow_between
-from microexpr.spotting.intervals import FACE_LOST, FRAMES_MISSING, Interval, Spotter, Spotting
+from microexpr.spotting.answers import FACE_LOST, FRAMES_MISSING, Interval, Spotting
+from microexpr.spotting.intervals import Spotter
 from microexpr.types import Event
 from microexpr.video.source import Frame
 from microexpr.video.tracking import FaceTracker, Light, Tracked, View

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microexpr.errors import BadInput
-from microexpr.types import Dataset
+from microexpr.types import Dataset, Method, Protocol
 
 if TYPE_CHECKING:
+    from microexpr.evaluation.record import Weights
     from microexpr.evaluation.results import Run
     from microexpr.evaluation.rows import CompareRow
 
@@ -42,6 +43,7 @@ def evaluate(
     jobs: int | None = None,
     engine: str = "local",
     stacked: bool | None = None,
+    weights_dir: Path | str | None = None,
     runs: Path | str = "runs",
     command: str = "",
     progress: Progress | None = None,
@@ -62,6 +64,8 @@ def evaluate(
         jobs: worker processes, each with one thread; default one for each core, or one in all for a GPU.
         engine: "local", or "ray" or "dask" for the workers of a cluster.
         stacked: trains all folds and seeds of a network in one job; None does so on a GPU where the method can.
+        weights_dir: a folder of weights that were trained elsewhere, one file for each left-out subject, which are
+            scored instead of a training; see `methods.per_fold`.
         runs: folder of run folders.
         progress: called with (step, done, total).
 
@@ -90,17 +94,19 @@ def evaluate(
         raise BadInput("seeds or the setting seed", f"seeds={seeds} and seed={asked['seed']}", "leave one of them out")
     unseeded = methods.create(method, **asked)  # a wrong name or setting is told before any data is read
     data = _data(dataset, root, part)
+    _require_apart(unseeded, data)
     count = seeds if getattr(unseeded, "seeded", True) else 1
     seeded = [methods.create(method, **{"seed": seed, **asked}) for seed in range(count)]
     on_gpu = str(asked.get("device", "cpu")).startswith("cuda")
     if stacked and engine != "local":
         raise BadInput("stacked folds or an engine for single ones", f"both, engine={engine}", "leave one of them out")
     if stacked is None:
-        stacked = on_gpu and engine == "local" and hasattr(unseeded, "fit_folds")
+        stacked = on_gpu and engine == "local" and hasattr(unseeded, "fit_folds") and weights_dir is None
+    split = protocols.megc(protocol, folds)
     folders = runner.evaluate(
         seeded,
         data,
-        protocols.megc(protocol, folds),
+        split,
         name=method,
         settings=[settings_of(one) for one in seeded],
         runs=Path(runs),
@@ -110,9 +116,20 @@ def evaluate(
         stacked=stacked,
         command=command,
         usual=settings_of(methods.create(method)),
+        weights=None if weights_dir is None else _weights(seeded[0], method, data, split, Path(weights_dir)),
         progress=progress,
     )
     return [results.read_run(folder) for folder in folders]
+
+
+def _weights(method: Method, name: str, data: Dataset, protocol: Protocol, folder: Path) -> Weights:
+    """The weights of every left-out subject of a data set."""
+    from microexpr.evaluation import protocols, runner
+    from microexpr.methods import per_fold
+
+    runner.check_classes(method, name, protocol)
+    clips = protocols.label(data.clips, protocol).clips
+    return per_fold.gather(method, name, protocol.classes, folder, sorted({clip.subject for clip in clips}))
 
 
 def available_cores() -> int:
@@ -123,6 +140,18 @@ def available_cores() -> int:
 def _asked(settings: Mapping[str, Any] | None, epochs: int | None, device: str | None) -> dict[str, Any]:
     named = {"epochs": epochs, "device": device}
     return {**(settings or {}), **{name: value for name, value in named.items() if value is not None}}
+
+
+def _require_apart(method: Any, data: Dataset) -> None:
+    """Raises BadInput where a method is also trained on people who are tested: no fold holds those back."""
+    from microexpr import datasets
+
+    for field in ("pretrain_on", "macro_on"):
+        if name := getattr(method, field, ""):
+            shared = {clip.subject for clip in datasets.load(name).clips} & {clip.subject for clip in data.clips}
+            if shared:
+                came = f"{field}={name}, where {len(shared)} are, e.g. {min(shared)}"
+                raise BadInput(f"{field} without the subjects of {data.name}", came, "name another data set")
 
 
 def _data(dataset: str | Dataset, root: Path | str | None, part: str | None) -> Dataset:

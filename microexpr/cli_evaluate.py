@@ -58,6 +58,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
     listed = dict.fromkeys(name.strip() for name in options.method.split(",") if name.strip())
     names = methods.names() if options.method == "all" else list(listed)
+    if options.weights_dir is not None and len(names) != 1:
+        raise BadInput("one method with --weights-dir", f"{len(names)}", "name the method whose weights these are")
     # A wrong name or setting is told before any data is read.
     settings = {name: _settings_for(name, options, alone=len(names) == 1) for name in names}
     data = api.load(options.dataset, options.root, options.part)
@@ -75,6 +77,7 @@ def evaluate(options: argparse.Namespace) -> None:
                 **_verbs_for(name, options, alone=len(names) == 1),
                 jobs=options.jobs,
                 engine=options.engine,
+                weights_dir=options.weights_dir,
                 runs=options.runs,
                 command=options.command_line,
                 progress=progress,

@@ -93,6 +93,11 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     add.add_argument("dataset", help="a data set")
     _add_data(add)
     _add_evaluation(add, "last")
+    add.add_argument(
+        "--weights-dir",
+        metavar="DIR",
+        help="score weights that were trained elsewhere, one file for each left-out subject, instead of training",
+    )
 
     add = command(
         "experiment",

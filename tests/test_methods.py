@@ -13,11 +13,34 @@ from microexpr.methods import weights
 from microexpr.methods._settings import settings_of
 from microexpr.types import Method
 from tests.clips import flow_clips
+from tests.frame_clips import frame_clips
 
 # What makes a method quick to test; nothing else about it is changed.
 QUICK = {"epochs": 2}
+# The same for one method: its own fields.
+QUICK_FOR: dict[str, dict] = {
+    "alexnet": {"size": 64, "hidden": 64, "batch_size": 3},
+    "micro-attention": {"size": 32, "width": 4, "epoch_iterations": 2, "average_fraction": 0.8},
+    "atnet": {"size": 32, "width": 4, "hidden": 8, "steps": 6, "epoch_iterations": 2, "average_fraction": 0.8},
+    "capsulenet": {"size": 129, "width": 8, "further": (1,), "batch_size": 8},
+    "neural-recognizer": {"size": 64, "width": 8, "batch_size": 4, "backbone_learning_rate": 1e-3},
+}
+# What a method needs to learn nine clips by heart, quickly.
+OVERFIT = {"epochs": 25, "learning_rate": 3e-4}
+OVERFIT_FOR: dict[str, dict] = {
+    "capsulenet": {
+        **{"width": 16, "further": (), "rotation": 0, "jitter": 0, "mirror": False},
+        **{"epochs": 10, "batch_size": 3, "learning_rate": 3e-3, "decay": 1.0},
+    },
+    "dual-inception": {"epochs": 20, "batch_size": 9, "learning_rate": 1e-3},
+    "flow-linear": {"epochs": 120, "learning_rate": 1e-3},
+    "micro-attention": {"learning_rate": 0.05},
+    "atnet": {"learning_rate": 0.05},
+    "neural-recognizer": {"epochs": 12, "learning_rate": 1e-3, "batch_size": 3, "rotation": 0, "jitter": 0},
+}
 FLOORS_WITHOUT_PICTURES = {"majority", "prior"}
 CLIPS = flow_clips(subjects=4, each=3)
+FRAME_CLIPS = frame_clips(subjects=4, each=3)  # the same labels and subjects
 LABELS = np.array([("negative", "positive", "surprise").index(clip.emotion) for clip in CLIPS])
 SUBJECTS = [clip.subject for clip in CLIPS]
 names = pytest.mark.parametrize("name", methods.names())
@@ -25,11 +48,17 @@ names = pytest.mark.parametrize("name", methods.names())
 
 def quick(name, **settings):
     fields = {field.name for field in dataclasses.fields(methods.kind_of(name))}
-    return methods.create(name, **{key: value for key, value in {**QUICK, **settings}.items() if key in fields})
+    chosen = {**QUICK, **QUICK_FOR.get(name, {}), **settings}
+    return methods.create(name, **{key: value for key, value in chosen.items() if key in fields})
+
+
+def clips_for(method):
+    """Clips that carry what a method needs: published maps, or frames where it asks for them."""
+    return FRAME_CLIPS if "frames" in method.needs else CLIPS
 
 
 def represented(method):
-    return np.stack([method.represent(clip) for clip in CLIPS])
+    return np.stack([method.represent(clip) for clip in clips_for(method)])
 
 
 @names
@@ -59,9 +88,10 @@ def test_has_a_docs_page(name):
 def test_representation_sees_one_clip_only(name):
     """The same clip gives the same array whatever was represented before: nothing can leak through it."""
     first, fresh = quick(name), quick(name)
-    for clip in CLIPS[:4]:
+    clips = clips_for(first)
+    for clip in clips[:4]:
         first.represent(clip)
-    np.testing.assert_array_equal(first.represent(CLIPS[5]), fresh.represent(CLIPS[5]))
+    np.testing.assert_array_equal(first.represent(clips[5]), fresh.represent(clips[5]))
 
 
 @names
@@ -77,7 +107,7 @@ def test_probabilities_sum_to_one(name):
 @names
 def test_representation_does_not_depend_on_the_seed(name):
     """One array serves all seeds of a run."""
-    for clip in CLIPS[:3]:
+    for clip in clips_for(quick(name))[:3]:
         np.testing.assert_array_equal(quick(name, seed=0).represent(clip), quick(name, seed=5).represent(clip))
 
 
@@ -162,9 +192,7 @@ def test_weights_that_do_not_fit_are_refused(name):
 
 @pytest.mark.parametrize("name", [name for name in methods.names() if name not in FLOORS_WITHOUT_PICTURES])
 def test_overfits_a_few_clips(name):
-    method = quick(
-        name, epochs=120 if name == "flow-linear" else 25, learning_rate=1e-3 if name == "flow-linear" else 3e-4
-    )
+    method = quick(name, **{**OVERFIT, **OVERFIT_FOR.get(name, {})})
     x = represented(method)[:9]
     predicted = method.fit(x, LABELS[:9], SUBJECTS[:9]).predict_proba(x).argmax(1)
     assert (predicted == LABELS[:9]).all()

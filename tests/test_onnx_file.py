@@ -14,20 +14,36 @@ from microexpr.methods import _onnx_graph, _torch, onnx_file, weights
 from microexpr.methods._settings import settings_of
 from microexpr.types import NEGATIVE_POSITIVE_SURPRISE
 from tests.clips import flow_clips
+from tests.frame_clips import frame_clips
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 CLIPS = flow_clips(3, 3)
+FRAME_CLIPS = frame_clips(3, 3)
 Y = np.arange(9) % 3
 SUBJECTS = [clip.subject for clip in CLIPS]
 FLOORS = ("majority", "prior")  # of class frequencies alone: nothing to compute from a clip
 QUICK = {
+    "alexnet": {"epochs": 4, "hidden": 64, "batch_size": 3, "learning_rate": 0.0003},
+    "atnet": {
+        "size": 32,
+        "width": 8,
+        "hidden": 16,
+        "steps": 6,
+        "epochs": 8,
+        "epoch_iterations": 10,
+        "learning_rate": 0.05,
+    },
     "bi-woof": {"c": 1.0},
+    "capsulenet": {"size": 129, "width": 8, "further": (), "epochs": 4, "batch_size": 3, "learning_rate": 0.003},
+    "micro-attention": {"size": 32, "width": 8, "epochs": 8, "epoch_iterations": 10, "learning_rate": 0.05},
+    "neural-recognizer": {"size": 64, "width": 8, "epochs": 8, "batch_size": 3, "backbone_learning_rate": 0.001},
     "flow-svm": {"c": 0.01},
     "flow-linear": {"epochs": 20},
     "off-apexnet": {"epochs": 2, "learning_rate": 0.001},
     "ststnet": {"epochs": 10},
+    "dual-inception": {"epochs": 5, "learning_rate": 0.001},
 }
 VARIANTS = {
     "mirror": ("mjfn", {"augmentation": "mirror-shift"}),
@@ -37,8 +53,9 @@ VARIANTS = {
 }
 
 
-def represented(method, clips=CLIPS):
-    return np.stack([method.represent(clip) for clip in clips])
+def represented(method, clips=None):
+    of_its_kind = FRAME_CLIPS if "frames" in method.needs else CLIPS
+    return np.stack([method.represent(clip) for clip in clips or of_its_kind])
 
 
 def fitted(name, **settings):

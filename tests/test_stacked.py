@@ -12,6 +12,7 @@ from microexpr.evaluation import results
 from microexpr.methods import _stacked
 from microexpr.types import Dataset
 from tests.clips import flow_clips
+from tests.test_methods import QUICK_FOR
 
 CLIPS = flow_clips(4, 3)
 LABELS = np.arange(12) % 3
@@ -26,7 +27,7 @@ SMALL = {"epochs": 3, "batch_size": 4}
 
 def small(name, **settings):
     fields = {field.name for field in dataclasses.fields(methods.kind_of(name))}
-    wanted = {**SMALL, "precision": "float32", **settings}
+    wanted = {**QUICK_FOR.get(name, {}), **SMALL, "precision": "float32", **settings}
     return methods.create(name, **{key: value for key, value in wanted.items() if key in fields})
 
 

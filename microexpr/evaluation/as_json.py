@@ -38,6 +38,7 @@ def to_json(run: Run) -> dict[str, Any]:
     rows = [_row_json(row, run.info["classes"]) for row in run_rows(run)]
     return {
         **{key: run.info[key] for key in keys},
+        **({"weights": run.info["weights"]} if "weights" in run.info else {}),
         "folder": str(run.folder),
         "folds": len(run.folds),
         "folds_finished": len(run.finished),

@@ -42,7 +42,9 @@ def identity(run: Run) -> dict[str, Any]:
     info = run.info
     settings = {name: value for name, value in info["settings"].items() if name != "seed"}
     asked = {name: info[name] for name in ("method", "protocol", "select")}
-    return {**asked, "folds": len(run.folds), **settings}
+    given = info.get("weights")
+    weights = f"{given['folder']} ({given['digest']})" if given else "trained here"
+    return {**asked, "folds": len(run.folds), **settings, "weights": weights}
 
 
 def differing(run: Run, runs: Sequence[Run]) -> tuple[str, ...]:

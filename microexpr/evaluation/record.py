@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import os
 import platform
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,25 @@ from typing import Any
 import microexpr
 from microexpr.evaluation import results
 from microexpr.types import Clip, Dataset, Fold, Method, Protocol
+
+
+@typing.runtime_checkable
+class Weights(typing.Protocol):
+    """Weights that were trained elsewhere and are scored instead of a training.
+
+    Attributes:
+        folder: where they lie, as given.
+        digests: left-out subject -> digest of its file.
+    """
+
+    @property
+    def folder(self) -> str: ...
+    @property
+    def digests(self) -> Mapping[str, str]: ...
+
+    def load(self, subject: str) -> Method:
+        """The fitted method of a left-out subject; called where the workers are."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +47,7 @@ class Experiment:
         stacked: whether all folds are trained in one job.
         command: the command line, for the record.
         usual: the settings of the registered method when none is asked for.
+        weights: given instead of a training.
     """
 
     name: str
@@ -37,6 +58,7 @@ class Experiment:
     stacked: bool
     command: str
     usual: Mapping[str, Any]
+    weights: Weights | None = None
 
 
 def describe(
@@ -63,8 +85,13 @@ def describe(
         "stacked": experiment.stacked,
         "data": data,
     }
+    given: dict[str, Any] = {}
+    if experiment.weights is not None:
+        files = dict(experiment.weights.digests)
+        given = {"folder": experiment.weights.folder, "digest": results.digest(files), "files": files}
+        asked["weights"] = given["digest"]
     where = f"{dataset.name}-{dataset.part}" if dataset.part else dataset.name
-    selected = "" if select == "last" else f"--{select}"
+    selected = "--weights" if given else "" if select == "last" else f"--{select}"
     clips = experiment.clips
     return {
         "format": results.FORMAT,
@@ -80,6 +107,7 @@ def describe(
         "protocol": protocol.split,
         "classes": list(protocol.classes),
         "select": select,
+        **({"weights": given} if given else {}),
         "seed": method.seed,
         "data": {"clips": len(clips), "subjects": len({clip.subject for clip in clips}), "digest": data},
         "folds": {fold.name: [clips[row].key for row in fold.test] for fold in experiment.folds},

@@ -132,7 +132,11 @@ def _summary(group: Sequence[Run], rows: Sequence[CompareRow]) -> list[str]:
     classes, people = first.info["classes"], len(set(first.subjects))
     named = f"{', '.join(classes[:-1])} or {classes[-1]}"
     name, floor = majority(first.truth, classes)
-    protocols = dict.fromkeys(HELD_OUT.get(run.info["protocol"], "").format(folds=len(run.folds)) for run in group)
+    protocols = dict.fromkeys(
+        HELD_OUT.get(run.info["protocol"], "").format(folds=len(run.folds))
+        for run in group
+        if "weights" not in run.info  # whom those have seen is not known here
+    )
     who = rows[0].method if len(rows) == 1 else f"{len(rows)} methods or settings"
     done = (
         f"{who} judged {len(first.clips)} clips of {people} {'person' if people == 1 else 'people'}, each as {named}."

@@ -170,6 +170,11 @@ def warnings(run: Run) -> list[str]:
         found.append(RENDERED)
     if run.info["select"] == "oracle":
         found.append(LEAKS)
+    if "weights" in run.info:
+        found.append(
+            f"Weights from {run.info['weights']['folder']}, not trained here: that none has seen the subject it is "
+            "scored on, and how its epoch was chosen, was not checked."
+        )
     if len(run.finished) < len(run.folds):
         found.append(
             f"Unfinished: {len(run.finished)} of {len(run.folds)} folds; these figures are of the finished folds only "
@@ -259,6 +264,8 @@ def chosen_epochs(run: Run) -> list[int]:
 
 def selection_line(run: Run) -> str:
     """How the epoch was chosen and, where that was a choice, which ones came out over the folds."""
+    if "weights" in run.info:
+        return f"weights from {run.info['weights']['folder']}, not trained here"
     name, chosen = SELECT[run.info["select"]], chosen_epochs(run)
     if run.info["select"] == "last" or not chosen:
         return name

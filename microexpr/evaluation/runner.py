@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def evaluate(
     stacked: bool = False,
     command: str = "",
     usual: Mapping[str, Any] | None = None,
+    weights: record.Weights | None = None,
     progress: workers.Progress | None = None,
 ) -> list[Path]:
     """Runs or resumes the evaluation of one method: every seed, every selection of the epoch.
@@ -49,6 +51,7 @@ def evaluate(
         engine: of `workers.ENGINES`.
         stacked: trains all folds and seeds in one job, with the method's `fit_folds`.
         usual: the settings of the registered method when none is asked for; run.json names those that differ.
+        weights: of every left-out subject, scored instead of a training.
 
     Returns:
         The run folders: for each seed, each selection. Folds that had a file were not computed again.
@@ -65,15 +68,17 @@ def evaluate(
     check_classes(first, name, protocol)
     check_needs(first, name, clips, dataset.name)
     _check_verbs(first, name, select, stacked)
+    if weights is not None:
+        _check_scoring(protocol, select, len(methods), stacked)
     folds = protocols.folds(clips, protocol)
-    experiment = record.Experiment(name, dataset, protocol, clips, folds, stacked, command, usual or {})
+    experiment = record.Experiment(name, dataset, protocol, clips, folds, stacked, command, usual or {}, weights)
     digest = record.data_digest(clips)
     opened = [
         [folders.open_run(runs, record.describe(experiment, method, chosen, one, digest)) for one in select]
         for method, chosen in zip(methods, settings, strict=True)
     ]
     tasks = [
-        training.Task(method, fold, lacking)
+        training.Task(method, fold, lacking, functools.partial(weights.load, fold.name) if weights else None)
         for method, seed in zip(methods, opened, strict=True)
         for fold in folds
         if (lacking := {run.info["select"]: run.folder for run in seed if not folders.is_finished(run, fold)})
@@ -129,6 +134,19 @@ def _check_verbs(method: Method, name: str, select: Sequence[str], stacked: bool
         )
     if stacked and not hasattr(method, "fit_folds"):
         raise BadInput("a method that can train its folds together", name, "leave --stacked out")
+
+
+def _check_scoring(protocol: Protocol, select: Sequence[str], seeds: int, stacked: bool) -> None:
+    """Raises BadInput where something is asked for that weights trained elsewhere can't have."""
+    for option, usual, came in (
+        ("protocol", "loso", protocol.split),
+        ("select", "last", ",".join(select)),
+        ("seeds", "1", str(seeds)),
+    ):
+        if came != usual:
+            raise BadInput(f"{option} {usual} with given weights", came, f"leave --{option} out: nothing is trained")
+    if stacked:
+        raise BadInput("folds one by one with given weights", "stacked ones", "leave --stacked out: nothing is trained")
 
 
 def represent(

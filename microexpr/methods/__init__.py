@@ -36,6 +36,21 @@ METHODS = {
         "bi-weighted oriented optical flow, linear SVM (Liong et al. 2018)",
         "10.1016/j.image.2017.11.006",
     ),
+    "alexnet": Entry(
+        "microexpr.methods.alexnet:AlexNet",
+        "AlexNet on the flow picture, baseline of the MJFN paper (Krizhevsky et al. 2012)",
+        "10.1145/3065386",
+    ),
+    "micro-attention": Entry(
+        "microexpr.methods.micro_attention:MicroAttention",
+        "residual network that masks its maps, on the apex picture (Wang et al. 2020)",
+        "10.1016/j.neucom.2020.06.005",
+    ),
+    "atnet": Entry(
+        "microexpr.methods.atnet:ATNet",
+        "apex picture by a residual network, flow around it by an LSTM (Peng et al. 2019)",
+        "10.1109/ACII.2019.8925525",
+    ),
     "off-apexnet": Entry(
         "microexpr.methods.off_apexnet:OFFApexNet",
         "two streams of convolutions on u and v (Gan et al. 2019)",
@@ -45,6 +60,21 @@ METHODS = {
         "microexpr.methods.ststnet:STSTNet",
         "shallow triple stream CNN on u, v and strain (Liong et al. 2019)",
         "10.1109/FG.2019.8756567",
+    ),
+    "dual-inception": Entry(
+        "microexpr.methods.dual_inception:DualInception",
+        "two streams of Inception blocks on u and v, onset to mid-position (Zhou et al. 2019)",
+        "10.1109/FG.2019.8756579",
+    ),
+    "capsulenet": Entry(
+        "microexpr.methods.capsulenet:CapsuleNet",
+        "ResNet-18 and capsules on the apex frame (Quang et al. 2019)",
+        "10.1109/FG.2019.8756544",
+    ),
+    "neural-recognizer": Entry(
+        "microexpr.methods.neural_recognizer:NeuralRecognizer",
+        "ResNet-18 on a flow picture, halves of the face apart, with macro-expressions (Liu et al. 2019)",
+        "10.1109/FG.2019.8756583",
     ),
     "mjfn-bbn": Entry(
         "microexpr.methods.mjfn:MJFN", "backbone of MJFN alone (Li et al. 2021)", _MJFN, {"taps": (), "fusion": "none"}

@@ -155,12 +155,17 @@ def network(method: Any, x: np.ndarray) -> Any:
 @contextmanager
 def _tracing() -> Iterator[None]:
     """Without the two warnings that the exporter is an old one, and without checks of shapes, which trip the tracer."""
+    import torch
+
     checked = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         with warnings.catch_warnings():
             for start in ("You are using the legacy TorchScript-based ONNX export", "The feature will be removed"):
                 warnings.filterwarnings("ignore", start, DeprecationWarning)
+            # An LSTM asks for sizes as it goes; whether the graph holds for any number of clips is checked afterwards.
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"torch\.nn\.modules\.rnn")
+            warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1")
             yield
     finally:
         jaxtyping.config.update("jaxtyping_disable", checked)

@@ -88,3 +88,9 @@ def _like(default: Any, value: Any, name: str) -> Any:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a fitted method without what was there where it was trained: a GPU, a file that it began with."""
+    here = {"device": "cpu", "initial_weights": ""}
+    return {**settings, **{name: value for name, value in here.items() if name in settings}}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from microexpr.errors import BadInput
 from microexpr.methods import _torch, _verbs
+from microexpr.methods._flow_pictures import scaled
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.color import flow_to_color
 from microexpr.motion.flow import MODES, centered, clip_flow, map_channels
@@ -231,11 +232,11 @@ class MJFN:
     def batch(self, x: Tensor, rows: Tensor, draws: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
         """Network input of training rows, "clip 3 224 224"."""
         pictures = x[rows, draws[0]] if draws else x[rows, 0]
-        return _scaled(_shifted(pictures, draws[1], draws[2]) if len(draws) > 1 else pictures, dtype)
+        return scaled(_shifted(pictures, draws[1], draws[2]) if len(draws) > 1 else pictures, dtype)
 
     def view(self, x: Tensor, rows: Tensor, number: int) -> Tensor:
         """Network input of rows to predict, "clip 3 224 224"."""
-        return _scaled(x[rows, number], torch.float32)
+        return scaled(x[rows, number], torch.float32)
 
 
 def _mirrored(maps: Float[np.ndarray, "channel h w"]) -> Float[np.ndarray, "channel h w"]:
@@ -249,14 +250,6 @@ def _enlarged(maps: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "224 224 3"
     import cv2
 
     return cv2.resize(maps.transpose(1, 2, 0), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR).astype(np.float16)
-
-
-def _scaled(pictures: Tensor, dtype: torch.dtype) -> Tensor:
-    """Pictures "clip h w 3" as channels-last "clip 3 h w"; uint8 is brought to [-1, 1]."""
-    values = pictures.permute(0, 3, 1, 2)
-    if values.dtype == torch.uint8:
-        return values.to(dtype) / 127.5 - 1
-    return values.to(dtype)
 
 
 def _shifted(pictures: Tensor, down: Int[Tensor, " clip"], right: Int[Tensor, " clip"]) -> Tensor:

@@ -20,7 +20,7 @@ import microexpr
 from microexpr import methods
 from microexpr.errors import BadInput, MicroexprError
 from microexpr.methods import _onnx_graph
-from microexpr.methods._settings import settings_of
+from microexpr.methods._settings import elsewhere, settings_of
 from microexpr.types import Clip, FlowMap, Method
 
 FORMAT = "microexpr-weights-1"
@@ -68,16 +68,37 @@ def export(method: Any, metadata: Mapping[str, Any]) -> bytes:
     return content
 
 
+class _Drawn:
+    """Frames of a clip, in memory."""
+
+    LENGTH = 7
+
+    def __init__(self, pictures: Sequence[np.ndarray]) -> None:
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def read(self, number: int) -> np.ndarray:
+        return self._pictures[number]
+
+
 def samples(method: Any) -> np.ndarray:
-    """Inputs to compare with: what `represent` gives for smooth drawn maps, then noise of the same type and shape."""
+    """Inputs to compare with: what `represent` gives for smooth drawn maps or pictures, then noise of the same type."""
     import cv2
 
     generator = np.random.default_rng(0)
     clips = []
     for number in range(SAMPLES):
+        names = f"drawn/{number}", "drawn", "drawn", ""
+        if "frames" in method.needs:
+            pictures = [generator.integers(0, 256, (7, 7, 3)).astype(np.uint8) for _ in range(_Drawn.LENGTH)]
+            frames = _Drawn([cv2.resize(picture, (64, 64)) for picture in pictures])
+            clips.append(Clip(*names, 0, _Drawn.LENGTH // 2, _Drawn.LENGTH - 1, 100.0, frames=frames))
+            continue
         coarse = generator.integers(0, 256, (7, 7, 3)).astype(np.uint8)
         channels = np.ascontiguousarray(cv2.resize(coarse, (28, 28)).transpose(2, 0, 1))
-        clips.append(Clip(f"drawn/{number}", "drawn", "drawn", "", None, None, None, 1.0, flow=FlowMap(channels)))
+        clips.append(Clip(*names, None, None, None, 1.0, flow=FlowMap(channels)))
     drawn = np.stack([method.represent(clip) for clip in clips])
     low, high = (0, 256) if drawn.dtype == np.uint8 else (-1, 1)
     return np.concatenate([drawn, generator.uniform(low, high, drawn.shape).astype(drawn.dtype)])
@@ -138,8 +159,7 @@ def load(file: Path, options: Any = None) -> tuple[Method, dict[str, Any]]:
         settings, classes = dict(metadata["settings"]), list(metadata["classes"])
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput("weights with their metadata", f"{file}, whose metadata is damaged", advice) from error
-    here = {"device": "cpu"} if "device" in settings else {}  # weights that a GPU trained load without one
-    method = methods.create(metadata["method"], **{**settings, **here})
+    method = methods.create(metadata["method"], **elsewhere(settings))
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if (
         [len(inputs), len(outputs)] != [1, 1]

@@ -14,7 +14,7 @@ import numpy as np
 
 from microexpr import methods
 from microexpr.errors import BadInput, UnknownName
-from microexpr.methods._settings import settings_of
+from microexpr.methods._settings import elsewhere, settings_of
 from microexpr.types import Method
 
 FOLDER = Path(__file__).parents[1] / "weights"
@@ -120,7 +120,7 @@ def load(file: Path) -> tuple[Method, dict[str, Any]]:
     except (KeyError, TypeError, ValueError) as error:
         again = "train them again"
         raise BadInput("weights with their metadata", f"{file}, whose metadata is damaged", again) from error
-    fitted: Any = methods.create(metadata["method"], **settings)
+    fitted: Any = methods.create(metadata["method"], **elsewhere(settings))
     whole = {key: value.astype(np.float32) if value.dtype == np.float16 else value for key, value in arrays.items()}
     return fitted.load_weights(whole), metadata
 

@@ -220,7 +220,7 @@ def test_people_who_are_tested_are_no_pre_training(other_set, tmp_path):
         ("micro-attention", {**SMALL, "pretrain_on": "synthetic"}),
         ("neural-recognizer", {"size": 64, "width": 8, "epochs": 1, "macro_on": "synthetic"}),
     ):
-        with pytest.raises(BadInput, match="without the subjects of frames, got .*where 3 are, e.g. casme2/sub00"):
+        with pytest.raises(BadInput, match=r"without the subjects of frames, got .*where 3 are, e\.g\. casme2/sub00"):
             api.evaluate(method, data, runs=tmp_path, settings=settings, jobs=1)
     apart = Dataset("frames", tuple(frame_clips(3, 3, "samm")))
     (run,) = api.evaluate(

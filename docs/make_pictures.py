@@ -316,8 +316,8 @@ def decision_picture(seen: Seen, named: WeightsClassifier) -> np.ndarray:
     tempered = temper(raw, named.temperature)
     columns = [("as the method says", raw), (f"with temperature {named.temperature:.2f}", tempered)]
     columns = columns if named.temperature != 1 else columns[:1]
-    picture = paper(WIDTH, 236)
     width = (WIDTH - 4 * GAP) // 3 - GAP
+    picture = paper((len(columns) + 1) * (width + 2 * GAP), 236)
     for number, (words, values) in enumerate(columns):
         left = GAP + number * (width + 2 * GAP)
         write(picture, words, left, GAP, INK, 15)

@@ -10,7 +10,12 @@ import tests.checker  # noqa: F401  where the hook looks for it
 
 install_import_hook("microexpr", "tests.checker.check")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -316,6 +316,32 @@ def test_missing_frames_cut_a_movement(fps, gap):
     assert later.cut is None
 
 
+def test_a_movement_of_other_regions_is_no_way_home():
+    """The mouth sinks back by chance while the brows move: the brows are told."""
+    times = clock(60, 9.0)
+    motion = calm(times) + stepped(times, 0.6, 0.8, 0.8) - stepped(times, 5.3, 5.6, 0.8)
+    found = spot(times, motion + stepped(times, 4.9, 5.2, 1.5, BROWS))
+    assert any(one.motion[BROWS[0]] > 1 or one.motion[BROWS[1]] > 1 for one in found)
+
+
+@pytest.mark.parametrize("fps", [25, 60, 200])
+def test_a_weaker_movement_under_way_leaves_no_other_behind(fps):
+    times = clock(fps, 9.0)
+    motion = calm(times) + moving(times, 2.0, 2.13, 2.35, size=1.3)
+    found = spot(times, motion + moving(times, 2.2, 2.42, 2.55, size=0.5, regions=(CHIN,)))
+    assert all(one.seconds[2] < 2.8 for one in found)
+
+
+@pytest.mark.parametrize("fps", [25, 60, 200])
+def test_a_held_face_and_a_slow_movement_on_it_overlap_little(fps):
+    """What rises slowly is seen late, and then the held face is told at once."""
+    times = clock(fps, 9.0)
+    motion = calm(times) + stepped(times, 2.0, 2.3, 2.0)
+    held, slow = spot(times, motion + moving(times, 4.0, 5.4, 6.4, size=0.7, regions=BROWS))[:2]
+    assert slow.seconds[0] == pytest.approx(4.0, abs=0.1)
+    assert held.seconds[2] <= slow.seconds[0] + 0.45
+
+
 # Nothing
 
 

@@ -30,10 +30,11 @@ TAIL = 0.12  # seconds waited after that, to see where the face came to rest
 SETTLED = 0.5  # seconds; a face that keeps still for so long has come to rest, wherever that is
 SUNK = 0.6  # of its peak: a movement that came to rest below it has ended there, with a new face at rest
 BLINK = 0.7  # motion of the eyes, in that of the regions beside them: more is a blink, which drags those along
+CALM = 0.5  # of the threshold: a held face below it has not begun the next movement
 GAP_SECONDS = 0.4  # between two frames: what was before is not gone on with
 LONGEST_TAIL = 0.5  # seconds; a slow movement comes to rest slowly
 MOST = 0.75  # of its peak: from there to `RETURNED` a movement takes as long as from there to rest
-STILL = 0.5  # of the farthest reach of a region: while one is as far, another movement goes on
+STILL = 0.35  # of the farthest reach of a region: while one is as far, another movement goes on
 STILL_RISING = 0.9  # of its peak: a movement above it at the end of a video has not begun to fall
 
 
@@ -239,6 +240,8 @@ class Spotter:
         if departure is None:
             return []
         stands_out = self._stands_out(row, departure)
+        if departure.share < CALM:
+            movement.calm = row.seconds
         if departure.share <= 1:
             return self._keep_still(row, movement) if row.seconds - movement.steady >= SETTLED else []
         if not movement.held:
@@ -252,7 +255,7 @@ class Spotter:
             movement.held, movement.steady, self._above = False, row.seconds, None
             return []
         # What rose in the moments before belongs to the next movement.
-        ended = self._end(HELD, max(begin - LAG, movement.steady + LAG), movement.steady)
+        ended = self._end(HELD, max(min(begin - LAG, movement.calm), movement.steady + LAG), movement.steady)
         self._begin(begin, departure.rest, row)
         return ended
 
@@ -317,6 +320,11 @@ class Spotter:
         back = self._home[: self._regions] - start
         lengths = np.hypot(*back.T)
         moved = lengths > 0.5 * lengths.max()  # the others may have drifted
+        others = np.hypot(*(place - start).T)[~moved]
+        if (
+            others > np.maximum(self._least(len(movement.baseline))[: self._regions][~moved], 0.5 * lengths.max())
+        ).any():
+            return False  # something else moved
         way, back = (place - start)[moved], back[moved]
         return bool(np.linalg.norm(way - back) < np.linalg.norm(back)) and same_way(way, back)
 

@@ -68,6 +68,7 @@ class Movement:
         returned: when it had fallen back, see `Spotter`; None while it has not.
         high: when it last showed most of its peak.
         steady: since when the face keeps still.
+        calm: when it last did so without a doubt.
         held: whether it did so for long.
         reach: the largest motion of a region so far.
     """
@@ -75,7 +76,7 @@ class Movement:
     def __init__(self, begin: float, baseline: Float[np.ndarray, "region 2"], seconds: float) -> None:
         self.begin, self.baseline = begin, baseline
         self.returned: float | None = None
-        self.high = self.steady = seconds
+        self.high = self.steady = self.calm = seconds
         self.held = False
         self.reach = self._largest = 0.0
         self._peak = np.zeros((0, 2))

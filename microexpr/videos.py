@@ -11,7 +11,6 @@ import time
 import warnings as python_warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -309,16 +308,13 @@ def _about(
 
 
 def _source(given: Given, fps: float | None) -> Source:
-    if fps is not None and (not isinstance(fps, Real) or isinstance(fps, bool)):
-        got = f"{fps!r} ({type(fps).__name__})"
-        raise BadInput("frames a second as a number", got, "give it like fps=100")
     if isinstance(given, Source):
         if fps is not None:
             raise BadInput(
                 "fps= where the source is opened", f"an open source and fps={fps}", "open_source(given, fps)"
             )
         return given
-    return open_source(given, None if fps is None else float(fps))
+    return open_source(given, fps)
 
 
 def _warm_up(named: WeightsClassifier) -> None:

@@ -106,8 +106,9 @@ def test_a_rate_is_any_number_and_what_is_none_is_told_in_one_line():
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     lines = printed.splitlines()
     assert lines[16:] == ["True"] * 3
-    assert lines[0] == "expected frames a second as a number, got '100' (str); give it like fps=100"
-    assert all(line.startswith("expected frames a second as a number") for line in lines[:16])
+    expected = "expected a positive number of frames a second, got "
+    assert lines[0] == f"{expected}'100' (str); give the camera's rate, like fps=100"
+    assert all(line.startswith(expected) for line in lines[:16])
 
 
 def test_a_rate_for_an_open_source_is_refused(smile):

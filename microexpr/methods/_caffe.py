@@ -9,7 +9,7 @@ paper's number of iterations. The verbs below are taken over as those of `_verbs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from microexpr.methods import _pretrain, _torch, _verbs
+from microexpr.methods import _pretrain, _torch
 from microexpr.methods._resnet10 import SMALLEST, MicroAttention
 from microexpr.methods._settings import check_choice, check_range
 
@@ -65,20 +65,6 @@ def trace(
     """`fit`, with the class probabilities of the rows of `watch` after every epoch of ``epoch_iterations``."""
     self.network_, traced = train(self, x, y, watch)
     return traced
-
-
-def load_weights(self: Trained, weights: Mapping[str, np.ndarray]) -> Trained:
-    """Takes over parameters that `weights` gave; they must fit the settings.
-
-    Raises:
-        BadInput: they do not.
-    """
-    counts = {name for name, value in self.network().state_dict().items() if not value.dim()}
-    # files of weights know no scalars: there a count is an array of one
-    whole = {
-        name: value.reshape(()) if name in counts and value.size == 1 else value for name, value in weights.items()
-    }
-    return _verbs.load_weights(self, whole)
 
 
 def train(

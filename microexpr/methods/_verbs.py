@@ -61,7 +61,12 @@ def load_weights(self: Trained, weights: Mapping[str, np.ndarray]) -> Trained:
         BadInput: they do not.
     """
     network = self.network()
-    _torch.load_state(network, weights, type(self).__name__)
+    counts = {name for name, value in network.state_dict().items() if not value.dim()}
+    # files of weights know no scalars: there the count of a batch normalization is an array of one
+    whole = {
+        name: value.reshape(()) if name in counts and value.size == 1 else value for name, value in weights.items()
+    }
+    _torch.load_state(network, whole, type(self).__name__)
     self.network_ = _torch.place(network, _torch.device_of(self.device)).eval()
     return self
 

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from microexpr.errors import BadInput
-from microexpr.methods import _apex, _caffe, _pictures, _pretrain, _resnet18, _torch, _verbs
+from microexpr.methods import _apex, _pictures, _pretrain, _resnet18, _torch, _verbs
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.types import Clip
 
@@ -208,7 +208,7 @@ class CapsuleNet:
 
     predict_proba = _verbs.predict_proba
     weights = _verbs.weights
-    load_weights = _caffe.load_weights
+    load_weights = _verbs.load_weights
 
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""

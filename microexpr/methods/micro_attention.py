@@ -108,7 +108,7 @@ class MicroAttention:
     trace = _caffe.trace
     predict_proba = _verbs.predict_proba
     weights = _verbs.weights
-    load_weights = _caffe.load_weights
+    load_weights = _verbs.load_weights
     draw = _apex.draw
 
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from microexpr import datasets
 from microexpr.errors import BadInput, UnknownName
-from microexpr.methods import _apex, _caffe, _pictures, _pretrain, _resnet18, _torch, _verbs
+from microexpr.methods import _apex, _pictures, _pretrain, _resnet18, _torch, _verbs
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.types import NEGATIVE_POSITIVE_SURPRISE, Clip
 
@@ -209,7 +209,7 @@ class NeuralRecognizer:
 
     predict_proba = _verbs.predict_proba
     weights = _verbs.weights
-    load_weights = _caffe.load_weights
+    load_weights = _verbs.load_weights
 
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""

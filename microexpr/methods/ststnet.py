@@ -243,11 +243,7 @@ class STSTNet:
     def load_weights(self, weights: dict[str, np.ndarray]) -> STSTNet:
         """Takes over what `weights` gave, or a state dictionary of the authors' code, with or without batch counts."""
         counts = {f"bn{stream}.num_batches_tracked": np.zeros((), np.int64) for stream in (1, 2, 3)}
-        # files of weights know no scalars: there a count is an array of one
-        given = {
-            name: value.reshape(counts[name].shape) if name in counts else value for name, value in weights.items()
-        }
-        return _verbs.load_weights(self, {**counts, **given})
+        return _verbs.load_weights(self, {**counts, **weights})
 
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""

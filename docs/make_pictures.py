@@ -17,14 +17,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from microexpr.classifier import MAP_CROP, WeightsClassifier, classifier, published_form
+from microexpr.classifier import WeightsClassifier, classifier, published_form
 from microexpr.datasets._blink import Blink
 from microexpr.datasets._face import Identity
 from microexpr.datasets._render import Movement
 from microexpr.datasets.rendered_video import Expression, video
 from microexpr.faces.align import BROWS, EYES, MOUTH, Registration
 from microexpr.faces.detect import Face, choose, detector
-from microexpr.faces.regions import EYE_OPENINGS, NAMED, NAMES, NEAR_EYES
+from microexpr.faces.regions import EYE_OPENINGS, MAP_CROP, NAMED, NAMES, NEAR_EYES
 from microexpr.methods.calibrated import temper
 from microexpr.motion.color import flow_to_color
 from microexpr.motion.flow import magnitude, strain

@@ -12,12 +12,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from microexpr.errors import BadInput, UnknownName
+from microexpr.faces.regions import MAP_CROP
 from microexpr.types import Clip, FlowMap
 from microexpr.video.recognizer import Evidence
-
-# The published maps show less of the face than our crop: eyes 0.58 of the width apart and at a quarter of the height,
-# read off the mean strain of the 442 maps. (left, top, right, bottom) in sides of the aligned face.
-MAP_CROP = (0.155, 0.0925, 0.845, 0.7825)
 
 
 @dataclass(frozen=True)

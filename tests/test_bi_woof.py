@@ -86,6 +86,18 @@ def test_by_hand():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("blocks", "bins"), [(5, 8), (5, 36), (1, 360), (28, 72)])
+def test_a_shift_puts_all_of_its_mass_into_one_bin_however_fine(blocks, bins):
+    """With strain given, since a shift has none of its own: every block has the same single number."""
+    flow = np.broadcast_to(rotated(np.array([0.3, 0]).reshape(2, 1, 1), 33.3), (2, 56, 56)).astype(np.float32)
+    found = features(
+        flow, strain_map=np.ones((56, 56), np.float32), blocks=blocks, bins=bins, overlap=0, strain_pooling="mean"
+    )
+    found = found.reshape(blocks, blocks, bins)
+    np.testing.assert_allclose(found[..., int(213.3 * bins / 360)], 1 / blocks, rtol=1e-6)
+    assert np.count_nonzero(found) == blocks**2
+
+
 @pytest.mark.parametrize("degrees", [-170, -100, -20, 0, 10, 80, 135, 170])
 def test_a_shift_has_one_direction_everywhere_and_no_strain(degrees):
     flow = np.broadcast_to(rotated(np.array([1.0, 0]).reshape(2, 1, 1), degrees), (2, 28, 28))
@@ -201,6 +213,37 @@ def test_constant_frames_give_zeros():
         assert not features_of_clip(clip_with_frames(still, still), representation=representation).any()
 
 
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_short_clips_have_a_feature(length):
+    """Two frames are read, onset and apex; where they are one and the same nothing moves."""
+    clip = clip_with_frames(*(*moved_pictures(), np.zeros((96, 96, 3), np.uint8))[:length])
+    clip = dataclasses.replace(clip, apex=min(1, length - 1), offset=length - 1)
+    found = features_of_clip(clip, size=64)
+    if length == 1:
+        assert not found.any()
+    else:
+        np.testing.assert_array_equal(found, features_of_clip(clip_with_frames(*moved_pictures()), size=64))
+        assert found.any()
+
+
+@pytest.mark.parametrize(("lacking", "word"), [({"apex": None}, "apex"), ({"onset": None}, "onset")])
+def test_a_clip_without_its_onset_or_apex_is_refused(lacking, word):
+    clip = dataclasses.replace(clip_with_frames(*moved_pictures()), **lacking)
+    with pytest.raises(BadInput, match=f"without an {word}"):
+        features_of_clip(clip)
+
+
+def test_frames_smaller_than_the_grid_of_blocks_are_enlarged_and_maps_refused():
+    first, second = (picture[:12, :12] for picture in moved_pictures())
+    method = BiWOOF(blocks=30, size=64)
+    assert method.represent(clip_with_frames(first, second)).shape == (30 * 30 * 8,)
+    with pytest.raises(BadInput, match="at least 30x30 for 30x30 blocks, got 28x28") as caught:
+        method.represent(flow_clip(0, 0, "sub00"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BadInput, match="size"):
+        BiWOOF(blocks=30, size=29)
+
+
 def test_a_published_map_weights_its_blocks_by_its_own_strain():
     clip = flow_clip(3, 1, "sub00")
     expected = features(centered(clip.flow), strain_map=clip.flow.channels[2])
@@ -262,19 +305,17 @@ def test_arrays_that_are_no_machine_are_refused(name, damage):
 
 @pytest.mark.parametrize(("name", "grid"), [("bi-woof", bi_woof.GRID), ("flow-svm", flow_svm.GRID)])
 def test_the_shared_machine_takes_the_settings_of_its_method(name, grid, monkeypatch):
-    """C is chosen from the method's own grid, or taken as it is set; unknown settings of a machine are told."""
+    """A linear one, its C from the method's own grid or as it is set; unknown settings of a machine are told."""
     asked = []
-    monkeypatch.setattr(_svm, "choose_c", lambda x, y, subjects, grid: asked.append((subjects, grid)) or 0.25)
+    monkeypatch.setattr(_svm, "choose", lambda *given: asked.append(given[2:]) or (0.25, "linear"))
     x, y, subjects = np.random.default_rng(0).random((9, 12)), np.arange(9) % 3, ["a"] * 9
     method = methods.create(name).fit(x, y, subjects)
-    assert (asked, method.c_) == ([(subjects, grid)], 0.25)
-    coefficients, intercepts, present = _svm.fit_linear(x, y, 0.25)
-    np.testing.assert_array_equal(method.weights()["coefficients"], coefficients)
-    np.testing.assert_array_equal(
-        method.predict_proba(x), _svm.decide((coefficients, intercepts, present), x, method.classes)
-    )
-    assert methods.create(name, c=2.0).fit(x, y, subjects).c_ == 2.0
-    assert len(asked) == 1
+    assert (asked, method.c_) == ([(subjects, grid, ("linear",))], 0.25)
+    machine = _svm.train(x, y, 0.25)
+    np.testing.assert_array_equal(method.weights()["coefficients"], machine.coefficients)
+    np.testing.assert_array_equal(method.predict_proba(x), _svm.decide(machine, x, method.classes))
+    methods.create(name, c=2.0).fit(x, y, subjects)
+    assert asked[1:] == [(subjects, (2.0,), ("linear",))]
     with pytest.raises(BadInput, match="c to be a number"):
         methods.create(name, c=0.0)
 

@@ -85,40 +85,6 @@ def test_a_fit_that_diverges_says_so():
         FlowLinear(learning_rate=1e30, epochs=3).fit(maps(6), np.arange(6) % 3, ["a"] * 6)
 
 
-def test_c_is_chosen_by_subject(monkeypatch):
-    """No subject stands on both sides of an inner split, and every training row is held back once."""
-    x = np.arange(24, dtype=float)[:, None]
-    y = np.arange(24) % 3
-    subjects = [f"s{row // 4}" for row in range(24)]
-    fits, held = [], []
-    monkeypatch.setattr(_svm, "fit_linear", lambda part, labels, c: fits.append(part[:, 0].astype(int)) or c)
-
-    def decide(_, part, classes):
-        held.append(part[:, 0].astype(int))
-        return np.zeros((len(part), classes))
-
-    monkeypatch.setattr(_svm, "decide", decide)
-    _svm.choose_c(x, y, subjects, (0.1, 1.0))
-    assert len(fits) == 10
-    for trained, tested in zip(fits, held, strict=True):
-        assert not {subjects[row] for row in trained} & {subjects[row] for row in tested}
-    assert sorted(np.concatenate(held[:5])) == list(range(24))
-
-
-def test_the_best_c_is_taken(monkeypatch):
-    y = np.arange(24) % 3
-    x = y[:, None].astype(float)
-    monkeypatch.setattr(_svm, "fit_linear", lambda part, labels, c: c)
-    right = {0.1: 0.0, 1.0: 1.0, 10.0: 0.4}  # share of confidence in the right class: only C = 1 answers right
-
-    def decide(c, part, classes):
-        answer = part[:, 0].astype(int) if right[c] == 1 else (part[:, 0].astype(int) + 1) % 3
-        return np.eye(classes)[answer]
-
-    monkeypatch.setattr(_svm, "decide", decide)
-    assert _svm.choose_c(x, y, [f"s{row // 4}" for row in range(24)], (0.1, 1.0, 10.0)) == 1.0
-
-
 def test_svm_agrees_with_scikit_learn():
     from sklearn.svm import LinearSVC
 

@@ -19,6 +19,9 @@ from tests.frame_clips import frame_clips
 QUICK = {"epochs": 2}
 # The same for one method: its own fields.
 QUICK_FOR: dict[str, dict] = {
+    "lbp-top": {"size": 48, "blocks": (3, 3, 1)},
+    "mdmo": {"size": 56},
+    "sparse-mdmo": {"size": 48, "atoms": 4, "words": 8, "sparsity": 0.1, "smoothness": 0.1},
     "alexnet": {"size": 64, "hidden": 64, "batch_size": 3},
     "micro-attention": {"size": 32, "width": 4, "epoch_iterations": 2, "average_fraction": 0.8},
     "atnet": {"size": 32, "width": 4, "hidden": 8, "steps": 6, "epoch_iterations": 2, "average_fraction": 0.8},

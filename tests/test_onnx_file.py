@@ -23,7 +23,8 @@ CLIPS = flow_clips(3, 3)
 FRAME_CLIPS = frame_clips(3, 3)
 Y = np.arange(9) % 3
 SUBJECTS = [clip.subject for clip in CLIPS]
-FLOORS = ("majority", "prior")  # of class frequencies alone: nothing to compute from a clip
+# Floors of class frequencies alone, which compute nothing from a clip, and codes that are found by iteration.
+REFUSED = ("majority", "prior", "sparse-mdmo")
 QUICK = {
     "alexnet": {"epochs": 4, "hidden": 64, "batch_size": 3, "learning_rate": 0.0003},
     "atnet": {
@@ -36,6 +37,9 @@ QUICK = {
         "learning_rate": 0.05,
     },
     "bi-woof": {"c": 1.0},
+    "lbp-top": {"c": 1.0},
+    "mdmo": {"c": 1.0, "kernel": "rbf"},
+    "sparse-mdmo": {"c": 1.0, "words": 4, "sparsity": 0.1, "smoothness": 0.1},
     "capsulenet": {"size": 129, "width": 8, "further": (), "epochs": 4, "batch_size": 3, "learning_rate": 0.003},
     "micro-attention": {"size": 32, "width": 8, "epochs": 8, "epoch_iterations": 10, "learning_rate": 0.05},
     "neural-recognizer": {"size": 64, "width": 8, "epochs": 8, "batch_size": 3, "backbone_learning_rate": 0.001},
@@ -109,7 +113,7 @@ def file(content, tmp_path):
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_is_exported_or_refused(name, tmp_path):
     method = drawn(name) if name.startswith("mjfn") else fitted(name)
-    if name in FLOORS:
+    if name in REFUSED:
         with pytest.raises(BadInput, match=rf"ONNX form \(.*mjfn.*flow-linear\), got {name}"):
             export(name, method)
         return
@@ -149,6 +153,40 @@ def test_flow_linear_by_the_reference_of_onnx(mirror):
     x = represented(method)
     (found,) = ReferenceEvaluator(onnx.load_from_string(export("flow-linear", method))).run(None, {"x": x})
     np.testing.assert_allclose(found, method.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
+@pytest.mark.parametrize("labels", [Y, np.where(Y == 1, 2, Y), np.full(9, 1)], ids=["three", "two", "one"])
+def test_machines_with_a_kernel(kernel, labels):
+    """Also where classes have no training clips; by onnxruntime and by the operators of ONNX in plain NumPy."""
+    from onnx.reference import ReferenceEvaluator
+
+    method = methods.create("bi-woof", kernel=kernel, c=10.0)
+    x = represented(method)
+    method.fit(x, labels, SUBJECTS)
+    content = export("bi-woof", method)
+    x = np.concatenate([x, onnx_file.samples(method)])
+    expected = method.predict_proba(x)
+    found = run(content, x)
+    assert (found.dtype, found.shape) == (np.float32, (len(x), 3))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    (plain,) = ReferenceEvaluator(onnx.load_from_string(content)).run(None, {"x": x})
+    np.testing.assert_allclose(plain, expected, atol=1e-6)
+    assert not found[:, [number for number in range(3) if number not in labels]].any()
+    if kernel != "linear":
+        kept = {weight.name: weight for weight in onnx.load_from_string(content).graph.initializer}
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(kept["vectors"]), method.weights()["vectors"])
+
+
+def test_large_weights_of_a_kernel_machine_keep_their_digits():
+    """Scores are small differences of large sums, which float32 would lose."""
+    generator = np.random.default_rng(0)
+    method = methods.create("bi-woof", kernel="rbf", c=1e6)
+    x = generator.normal(size=(300, 200)).astype(np.float32) * np.float32(0.01)
+    x[:, 0] += 1
+    method.fit(x, generator.integers(0, 3, 300), ["a"] * 300)
+    assert np.abs(method.machine_.coefficients).sum(1).min() > 1e4
+    np.testing.assert_allclose(run(export("bi-woof", method), x), method.predict_proba(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["flow-svm", "bi-woof"])

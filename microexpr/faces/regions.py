@@ -176,6 +176,17 @@ def mean_landmarks(size: int) -> Float64[np.ndarray, "68 2"]:
     return MEAN_LANDMARKS * size - 0.5
 
 
+# The published flow maps show less of the face than our crop: eyes 0.58 of the width apart and at a quarter of the
+# height, read off the mean strain of the 442 maps. (left, top, right, bottom) in sides of the aligned face.
+MAP_CROP: Box = (0.155, 0.0925, 0.845, 0.7825)
+
+
+def map_landmarks(size: int) -> Float64[np.ndarray, "68 2"]:
+    """`MEAN_LANDMARKS` on a published map of `size` pixels; jaw, chin and temples lie outside of it."""
+    left, top, right, bottom = MAP_CROP
+    return (MEAN_LANDMARKS - [left, top]) / [right - left, bottom - top] * size - 0.5
+
+
 # MDMO's regions of the left half. A corner is a landmark, or (landmarks, rise): their mean, moved up the face by `rise`
 # distances between the eyes. The corners that touch the midline are their own mirror images.
 Corner = int | tuple[tuple[int, ...], float]

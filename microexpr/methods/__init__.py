@@ -31,10 +31,25 @@ class Entry:
 _MJFN = "10.1007/s41095-021-0217-9"
 
 METHODS = {
+    "lbp-top": Entry(
+        "microexpr.methods.lbp_top:LBPTOP",
+        "local binary patterns on three orthogonal planes, SVM (Zhao and Pietikainen 2007)",
+        "10.1109/TPAMI.2007.1110",
+    ),
     "bi-woof": Entry(
         "microexpr.methods.bi_woof:BiWOOF",
         "bi-weighted oriented optical flow, linear SVM (Liong et al. 2018)",
         "10.1016/j.image.2017.11.006",
+    ),
+    "mdmo": Entry(
+        "microexpr.methods.mdmo:MDMO",
+        "main directional mean optical flow in 36 regions, SVM (Liu et al. 2016)",
+        "10.1109/TAFFC.2015.2485205",
+    ),
+    "sparse-mdmo": Entry(
+        "microexpr.methods.sparse_mdmo:SparseMDMO",
+        "sparse codes of the main directions of every frame, SVM (Liu, Li and Lai 2018)",
+        "10.1109/TAFFC.2018.2854166",
     ),
     "alexnet": Entry(
         "microexpr.methods.alexnet:AlexNet",

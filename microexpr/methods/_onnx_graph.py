@@ -1,6 +1,7 @@
 """The ONNX graph of a fitted method, from ``x``, what `represent` gives, to ``probabilities``.
 
-Networks are traced by PyTorch's exporter, so a new one needs nothing here; linear methods are a handful of operators.
+Networks are traced by PyTorch's exporter, and support vector machines are known by the arrays of their weights, so a
+new one of either needs nothing here. Both kinds of machines, and flow-linear, are a handful of operators.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import jaxtyping
 import numpy as np
 
 from microexpr.errors import MicroexprError, MissingExtra
-from microexpr.methods.bi_woof import BiWOOF
+from microexpr.methods import _svm
+from microexpr.methods._kernels import Machine
 from microexpr.methods.flow_linear import FlowLinear
-from microexpr.methods.flow_svm import FlowSVM
 
 # Old enough for the runtimes of the last years; newer operators would bring nothing.
 OPSET, IR_VERSION = 17, 8
@@ -46,7 +47,7 @@ def builder(kind: type) -> Builder | None:
     """What makes the graph of a fitted method of this class from it and some of its inputs; None for the others."""
     if issubclass(kind, FlowLinear):
         return regression
-    if issubclass(kind, FlowSVM | BiWOOF):
+    if getattr(kind, "predict_proba", None) is _svm.predict_proba:  # what it represents goes straight to its machine
         return machine
     return network if hasattr(kind, "network") else None
 
@@ -77,18 +78,67 @@ def regression(method: FlowLinear, x: np.ndarray) -> Any:
     return _model(nodes, weights, x, method.classes)
 
 
-def machine(method: FlowSVM | BiWOOF, x: np.ndarray) -> Any:
-    """The softmax of the distances to the planes of a linear support vector machine."""
+def machine(method: Any, x: np.ndarray) -> Any:
+    """The softmax of the scores of a support vector machine, linear or with a kernel."""
+    trained = _svm.fitted(method)
+    if trained.vectors is not None and trained.parameters is not None:
+        return _kernel_machine(trained, trained.vectors, trained.parameters, x, method.classes)
     node = extra("onnx.helper").make_node
-    given = method.weights()
-    coefficients = np.zeros((method.classes, x.shape[1]), np.float32)
-    intercepts = np.full(method.classes, NEVER)
-    coefficients[given["classes"]], intercepts[given["classes"]] = given["coefficients"], given["intercepts"]
     nodes = [
         node("Gemm", ["x", "coefficients", "intercepts"], ["distances"], transB=1),
         node("Softmax", ["distances"], ["probabilities"], axis=1),
     ]
-    return _model(nodes, {"coefficients": coefficients, "intercepts": intercepts}, x, method.classes)
+    return _model(nodes, _for_all_classes(trained, method.classes, np.dtype(np.float32)), x, method.classes)
+
+
+def _for_all_classes(trained: Machine, classes: int, kind: np.dtype) -> dict[str, np.ndarray]:
+    """Coefficients and intercepts of every class; one that was not in the training rows is never the answer."""
+    coefficients = np.zeros((classes, trained.coefficients.shape[1]), kind)
+    intercepts = np.full(classes, NEVER, kind)
+    coefficients[trained.classes], intercepts[trained.classes] = trained.coefficients, trained.intercepts
+    return {"coefficients": coefficients, "intercepts": intercepts}
+
+
+def _kernel_machine(trained: Machine, vectors: np.ndarray, parameters: np.ndarray, x: np.ndarray, classes: int) -> Any:
+    """The kernel of x with every support vector, then a linear machine on these.
+
+    In float64: the scores are small differences of large sums. Vectors are kept as they are and cast when it is run.
+    """
+    helper, double = extra("onnx.helper"), extra("onnx").TensorProto.DOUBLE
+    node, numbers = helper.make_node, {"gamma": parameters[0]}
+    nodes = [
+        node("Cast", ["x"], ["clips"], to=double),
+        node("Cast", ["vectors"], ["exact_vectors"], to=double),
+        node("Transpose", ["exact_vectors"], ["columns"], perm=[1, 0]),
+        node("MatMul", ["clips", "columns"], ["products"]),
+    ]
+    if trained.kernel == "poly":
+        numbers |= {"offset": parameters[1], "degree": parameters[2]}
+        nodes += [
+            node("Mul", ["products", "gamma"], ["scaled"]),
+            node("Add", ["scaled", "offset"], ["moved"]),
+            node("Pow", ["moved", "degree"], ["similarities"]),
+        ]
+    else:  # |a - b|^2 = |a|^2 + |b|^2 - 2 <a, b>, which rounding may bring below zero
+        exact = vectors.astype(np.float64)
+        numbers |= {"zero": np.float64(0), "two": np.float64(2), "lengths": np.einsum("vf,vf->v", exact, exact)[None]}
+        nodes += [
+            node("ReduceSumSquare", ["clips"], ["own_lengths"], axes=[1], keepdims=1),
+            node("Add", ["own_lengths", "lengths"], ["both_lengths"]),
+            node("Mul", ["products", "two"], ["twice"]),
+            node("Sub", ["both_lengths", "twice"], ["rounded_distances"]),
+            node("Max", ["rounded_distances", "zero"], ["squared_distances"]),
+            node("Mul", ["squared_distances", "gamma"], ["scaled"]),
+            node("Neg", ["scaled"], ["exponents"]),
+            node("Exp", ["exponents"], ["similarities"]),
+        ]
+    nodes += [
+        node("Gemm", ["similarities", "coefficients", "intercepts"], ["distances"], transB=1),
+        node("Softmax", ["distances"], ["exact"], axis=1),
+        node("Cast", ["exact"], ["probabilities"], to=extra("onnx").TensorProto.FLOAT),
+    ]
+    given = {"vectors": vectors, **_for_all_classes(trained, classes, np.dtype(np.float64)), **numbers}
+    return _model(nodes, given, x, classes)
 
 
 def _model(nodes: list[Any], weights: dict[str, np.ndarray], x: np.ndarray, classes: int) -> Any:

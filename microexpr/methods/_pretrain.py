@@ -21,7 +21,10 @@ from torch import Tensor, nn
 
 from microexpr import datasets
 from microexpr.errors import BadInput, UnknownName
+from microexpr.faces.aligned import aligned
 from microexpr.methods._settings import check_range, settings_of
+from microexpr.spotting.apex import with_apex
+from microexpr.types import Clip
 
 # States of networks after their pre-training, the newest last: every fold begins with the same one.
 _kept: dict[str, dict[str, Tensor]] = {}
@@ -66,8 +69,17 @@ def start(method: Any, network: nn.Module, head: str) -> None:
         adopt(network, pretrained_state(method), head, method.pretrain_on)
 
 
+def pretraining_clips(name: str) -> tuple[Clip, ...]:
+    """The clips of a data set that is trained on beforehand: its macro-expressions, where it has them."""
+    macro = "macro" in getattr(datasets.adapter(name), "OPTIONS", {}).get("kind", ())
+    return datasets.load(name, **({"kind": "macro"} if macro else {})).clips
+
+
 def pretraining_set(method: Any, name: str) -> tuple[np.ndarray, Int[np.ndarray, " clip"], tuple[str, ...]]:
     """A data set as the method sees it: every clip with the label that the set itself gives it.
+
+    Of sets that annotate macro-expressions too, these; faces are aligned, and an apex that is not annotated is found by
+    the largest mean flow.
 
     Args:
         method: represents the clips.
@@ -80,7 +92,7 @@ def pretraining_set(method: Any, name: str) -> tuple[np.ndarray, Int[np.ndarray,
         DatasetNotFound: the set lies nowhere.
         BadInput: its clips do not carry what the method needs, or show one emotion only.
     """
-    clips = datasets.load(name).clips
+    clips = pretraining_clips(name)
     for clip in clips:
         if lacking := method.needs - clip.carries:
             raise BadInput(
@@ -92,7 +104,7 @@ def pretraining_set(method: Any, name: str) -> tuple[np.ndarray, Int[np.ndarray,
     if len(classes) < 2:
         raise BadInput("a data set of at least 2 emotions to pretrain_on", f"{len(classes)} in {name}", "name another")
     blind = [dataclasses.replace(clip, subject="", emotion="", action_units=()) for clip in clips]
-    x = np.stack([method.represent(clip) for clip in blind])
+    x = np.stack([method.represent(with_apex(aligned(clip))) for clip in blind])
     return x, np.array([classes.index(clip.emotion) for clip in clips]), classes
 
 

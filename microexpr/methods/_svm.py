@@ -1,25 +1,44 @@
-"""The support vector machine that the hand-crafted methods share: its C is chosen on training subjects only.
+"""The support vector machine that the hand-crafted methods share: C and kernel are chosen on training subjects only.
 
 Below are the verbs, written once; a class takes them over in its body (``fit = _svm.fit``) and says its features
 (`represent`, ``feature_count``), the grid that its C is chosen from (``grid``) and its settings, among them ``c``,
-``classes`` and ``seed``, which `start` checks. The trained machine is kept as ``machine_``, its C as ``c_``.
+``classes`` and ``seed``, which `start` checks. With a setting ``kernel`` ("chosen", or one of `KERNELS`) it may have
+another machine than the linear one; ``kernels`` is then what "chosen" chooses from. The trained machine is kept as
+``machine_``, its C as ``c_``, its kernel as ``kernel_``. The machine itself is in `_kernels`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from microexpr.errors import BadInput
-from microexpr.methods._settings import check_range
+from microexpr.methods._kernels import (
+    KERNELS,
+    Machine,
+    decide,
+    fit_gram,
+    fit_linear,
+    from_arrays,
+    parameters_for,
+    shaped,
+    to_arrays,
+    train,
+)
+from microexpr.methods._settings import check_choice, check_range
 
-Machine = tuple[np.ndarray, np.ndarray, np.ndarray]  # coefficients, intercepts, classes: see `fit_linear`
-ARRAYS = ("coefficients", "intercepts", "classes")
+__all__ = ["KERNELS", "Machine", "choose", "decide", "from_arrays", "inner_folds", "to_arrays", "train"]
+
+CHOSEN = "chosen"
+# Features from which on the linear machines of the search see the rows in a basis of their own span: the same machine
+# up to rounding, in as many coordinates as there are rows.
+WIDE = 4096
 
 Trained = TypeVar("Trained", bound=Any)
+Rows = Int[np.ndarray, " _"]
 
 
 def start(self: Any) -> None:
@@ -32,15 +51,24 @@ def start(self: Any) -> None:
     check_range("seed", self.seed, 0)
     if self.c is not None:
         check_range("c", self.c, 1e-9)
+    if hasattr(self, "kernel"):
+        check_choice("kernel", self.kernel, (CHOSEN, *KERNELS))
     self.machine_ = None
+
+
+def kernels_of(self: Any) -> tuple[str, ...]:
+    """The kernels that a method's machine may have: the one that is set, or those that are chosen from."""
+    kernel = getattr(self, "kernel", "linear")
+    return tuple(self.kernels) if kernel == CHOSEN else (kernel,)
 
 
 def fit(
     self: Trained, x: Float[np.ndarray, "clip feature"], y: Int[np.ndarray, " clip"], subjects: Sequence[str]
 ) -> Trained:
-    """Chooses C where it is not set, then trains on all given rows."""
-    self.c_ = self.c if self.c is not None else choose_c(x, y, subjects, self.grid)
-    self.machine_ = fit_linear(x, y, self.c_)
+    """Chooses C and the kernel where they are not set, then trains on all given rows."""
+    grid, kernels = self.grid if self.c is None else (self.c,), kernels_of(self)
+    self.c_, self.kernel_ = choose(x, y, subjects, grid, kernels)
+    self.machine_ = train(x, y, self.c_, self.kernel_)
     return self
 
 
@@ -50,8 +78,8 @@ def predict_proba(self: Any, x: Float[np.ndarray, "clip feature"]) -> Float[np.n
 
 
 def weights(self: Any) -> dict[str, np.ndarray]:
-    """Coefficients "class feature", intercepts "class" and the classes they belong to."""
-    return dict(zip(ARRAYS, fitted(self), strict=True))
+    """Coefficients, intercepts "class" and the classes they belong to; of a kernel also its vectors and parameters."""
+    return to_arrays(fitted(self))
 
 
 def load_weights(self: Trained, weights: Mapping[str, np.ndarray]) -> Trained:
@@ -60,23 +88,17 @@ def load_weights(self: Trained, weights: Mapping[str, np.ndarray]) -> Trained:
     Raises:
         BadInput: they are another method's, or do not fit the settings.
     """
-    if not _fit_together(weights, self.feature_count, self.classes):
+    machine = from_arrays(weights, self.feature_count, self.classes, kernels_of(self))
+    if machine is None:
+        kernels = f", kernel {' or '.join(kernels_of(self))}" if hasattr(self, "kernel") else ""
         raise BadInput(
-            f"the weights of {type(self).__name__} for {self.classes} classes and {self.feature_count} features",
+            f"the weights of {type(self).__name__} for {self.classes} classes and {self.feature_count} features"
+            + kernels,
             ", ".join(f"{name} of shape {np.shape(value)}" for name, value in sorted(weights.items())) or "none",
             "give the weights of this method, and its settings",
         )
-    self.machine_ = tuple(weights[name] for name in ARRAYS)
+    self.machine_, self.kernel_ = machine, machine.kernel
     return self
-
-
-def _fit_together(weights: Mapping[str, np.ndarray], features: int, classes: int) -> bool:
-    if set(weights) != set(ARRAYS):
-        return False
-    coefficients, intercepts, present = (weights[name] for name in ARRAYS)
-    seen = len(present) if present.ndim == 1 else 0
-    fits = seen > 0 and coefficients.shape == (seen, features) and intercepts.shape == (seen,)
-    return fits and bool(present.min() >= 0 and present.max() < classes)
 
 
 def fitted(self: Any) -> Machine:
@@ -90,59 +112,84 @@ def fitted(self: Any) -> Machine:
     return self.machine_
 
 
-def choose_c(
+def inner_folds(y: Int[np.ndarray, " clip"], subjects: Sequence[str], folds: int = 5) -> list[tuple[Rows, Rows]]:
+    """A subject-disjoint split of training rows: which to train on, which to hold back; every row is held back once.
+
+    With fewer subjects than folds there are as many folds as subjects; with one subject there are none.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    subject_count = len(set(subjects))
+    if subject_count < 2:
+        return []
+    return list(GroupKFold(min(folds, subject_count)).split(y, y, subjects))
+
+
+def choose(
     x: Float[np.ndarray, "clip feature"],
     y: Int[np.ndarray, " clip"],
     subjects: Sequence[str],
     grid: Sequence[float],
+    kernels: Sequence[str] = KERNELS,
     folds: int = 5,
-) -> float:
-    """The C with the best UF1 over an inner, subject-disjoint split of the training rows; the smallest of equals.
+) -> tuple[float, str]:
+    """C and kernel with the best UF1 over an inner, subject-disjoint split of the training rows.
 
-    With fewer subjects than folds there are as many folds as subjects; with one subject nothing can be held back and
-    the middle of the grid is taken.
+    Of equals the first kernel is taken and its smallest C. With one subject nothing can be held back: it is the first
+    kernel and the middle of the grid. A kernel's gamma is that of all given rows, whichever of them are held back.
+
+    Args:
+        x, y, subjects: the training rows.
+        grid: values of C.
+        kernels: of `KERNELS`.
+        folds: of the split.
     """
     from sklearn.metrics import f1_score
-    from sklearn.model_selection import GroupKFold
 
-    subject_count = len(set(subjects))
-    if subject_count < 2 or len(grid) == 1:
-        return sorted(grid)[len(grid) // 2]
-    splits = list(GroupKFold(min(folds, subject_count)).split(x, y, subjects))
-    scores = []
-    for c in sorted(grid):
-        predicted = np.empty_like(y)
-        for train, held_back in splits:
-            predicted[held_back] = decide(fit_linear(x[train], y[train], c), x[held_back], int(y.max()) + 1).argmax(1)
-        scores.append(f1_score(y, predicted, average="macro", zero_division=0))
-    return sorted(grid)[int(np.argmax(scores))]
+    values, splits = sorted(grid), inner_folds(y, subjects, folds)
+    if not splits or len(values) * len(kernels) == 1:
+        return values[len(values) // 2], kernels[0]
+    scorer = _answers(x, y, kernels)
+    best, taken = -1.0, (values[0], kernels[0])
+    for kernel in kernels:
+        for c in values:
+            predicted = np.empty_like(y)
+            for trained, held_back in splits:
+                predicted[held_back] = scorer(kernel, c, trained, held_back)
+            score = f1_score(y, predicted, average="macro", zero_division=0)
+            if score > best:
+                best, taken = score, (c, kernel)
+    return taken
 
 
-def fit_linear(x: Float[np.ndarray, "clip feature"], y: Int[np.ndarray, " clip"], c: float) -> Machine:
-    """A linear SVM, one class against the rest (scikit-learn's LinearSVC, dual).
+def _answers(
+    x: Float[np.ndarray, "clip feature"], y: Int[np.ndarray, " clip"], kernels: Sequence[str]
+) -> Callable[[str, float, Rows, Rows], Rows]:
+    """(kernel, C, rows to train on, rows held back) -> the classes of those held back.
 
-    Returns:
-        coefficients "class feature" and intercepts "class" of the classes that occur, and these classes.
+    What costs most, products of rows with many features, is done once for all.
     """
-    from sklearn.svm import LinearSVC
+    wide = x.shape[1] >= WIDE and x.shape[1] > len(x)
+    grams, seen = {}, x
+    if wide or set(kernels) != {"linear"}:
+        exact = x.astype(np.float64)
+        products = exact @ exact.T
+        squares = np.diag(products)
+        grams = {
+            kernel: shaped(kernel, parameters_for(kernel, x), products, squares, squares)
+            for kernel in kernels
+            if kernel != "linear"
+        }
+        if wide and "linear" in kernels:
+            lengths, basis = np.linalg.eigh(products)
+            seen = basis * np.sqrt(np.maximum(lengths, 0))
 
-    present = np.unique(y)
-    if len(present) == 1:  # one class in the training rows: nothing to separate, that class is the answer
-        return np.zeros((1, x.shape[1])), np.zeros(1), present
-    machine = LinearSVC(C=c, dual=True, max_iter=20_000, random_state=0).fit(x, y)
-    coefficients, intercepts = machine.coef_, machine.intercept_
-    if len(present) == 2:  # scikit-learn keeps one line for two classes
-        coefficients, intercepts = np.vstack([-coefficients, coefficients]), np.concatenate([-intercepts, intercepts])
-    return coefficients, intercepts, present
+    def answer(kernel: str, c: float, trained: Rows, held_back: Rows) -> Rows:
+        if kernel == "linear":
+            machine = fit_linear(seen[trained], y[trained], c)
+            return decide(machine, seen[held_back], int(y.max()) + 1).argmax(1)
+        gram = grams[kernel]
+        weights, intercepts, present = fit_gram(gram[np.ix_(trained, trained)], y[trained], c)
+        return present[(gram[np.ix_(held_back, trained)] @ weights.T + intercepts).argmax(1)]
 
-
-def decide(machine: Machine, x: Float[np.ndarray, "clip feature"], classes: int) -> Float[np.ndarray, "clip class"]:
-    """Distances to the separating planes as scores that sum to 1 (softmax); a class that was not seen gets 0.
-
-    They order the classes as the machine does; they are not calibrated.
-    """
-    coefficients, intercepts, present = machine
-    distances = np.full((len(x), classes), -np.inf)
-    distances[:, present] = x @ coefficients.T + intercepts
-    exponents = np.exp(distances - distances.max(1, keepdims=True))
-    return exponents / exponents.sum(1, keepdims=True)
+    return answer

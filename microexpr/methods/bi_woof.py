@@ -1,4 +1,4 @@
-"""Bi-WOOF: orientation histograms of the flow, weighted twice, and a linear support vector machine.
+"""Bi-WOOF: orientation histograms of the flow, weighted twice, and a support vector machine.
 
 Liong, See, Wong and Phan, "Less is more: micro-expression recognition from video using apex frame", Signal Processing:
 Image Communication 62, 2018, doi:10.1016/j.image.2017.11.006, and the authors' script (christy1206/biwoof). "Script"
@@ -158,7 +158,7 @@ def features_of_clip(
 
 @dataclass
 class BiWOOF:
-    """Bi-weighted oriented optical flow with a linear SVM, one class against the rest.
+    """Bi-weighted oriented optical flow with an SVM, one class against the rest.
 
     Attributes:
         blocks: along each axis (script: 5).
@@ -169,6 +169,7 @@ class BiWOOF:
         flow_mode: solver of `motion.flow` for clips with frames.
         representation: "pixels", or "published" to bring clips with frames to the form of the published maps.
         c: the SVM's C; None (default) takes the best of `GRID` on an inner subject-disjoint split of the training rows.
+        kernel: "linear" (default), "poly", "rbf", or "chosen" to take the best of them on the same split.
         classes: number of classes.
         seed: without effect; the solver starts the same way every time.
     """
@@ -176,6 +177,7 @@ class BiWOOF:
     needs: ClassVar[frozenset[str]] = frozenset({"flow"})
     seeded: ClassVar[bool] = False
     grid: ClassVar[tuple[float, ...]] = GRID
+    kernels: ClassVar[tuple[str, ...]] = _svm.KERNELS
 
     blocks: int = 5
     bins: int = 8
@@ -185,6 +187,7 @@ class BiWOOF:
     flow_mode: str = "tvl1"
     representation: str = "pixels"
     c: float | None = None
+    kernel: str = "linear"
     classes: int = 3
     seed: int = 0
 

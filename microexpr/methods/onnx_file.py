@@ -33,7 +33,7 @@ def export(method: Any, metadata: Mapping[str, Any]) -> bytes:
     """A fitted method as an ONNX file that was run and found to agree with `predict_proba`.
 
     Args:
-        method: fitted; a network, flow-linear, or a linear support vector machine.
+        method: fitted; a network, flow-linear, or a support vector machine.
         metadata: as `weights.load` returns it; "method", "classes" and "record" are used.
 
     Returns:

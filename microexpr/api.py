@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microexpr.catalog import check as check  # the verbs of the same level are called here, too
+from microexpr.catalog import describe_dataset as describe_dataset
+from microexpr.catalog import describe_datasets as describe_datasets
+from microexpr.catalog import describe_method as describe_method
+from microexpr.catalog import describe_methods as describe_methods
 from microexpr.errors import BadInput
 from microexpr.types import Dataset, Method, Protocol
 
@@ -18,21 +23,58 @@ if TYPE_CHECKING:
     from microexpr.evaluation.rows import CompareRow
 
 Progress = Callable[[str, int, int], None]
+Root = Path | str | Mapping[str, Path | str]
 
 
-def load(name: str, root: Path | str | None = None, part: str | None = None, **options: Any) -> Dataset:
+def load(
+    name: str, root: Root | None = None, part: str | None = None, *, damaged: str = "stop", **options: Any
+) -> Dataset:
     """Reads a data set by name; see `datasets.load`."""
     from microexpr import datasets
 
-    return datasets.load(name, root, part, **options)
+    return datasets.load(name, root, part, damaged=damaged, **options)
+
+
+def prepare(
+    data: Dataset,
+    *,
+    labels: str = "megc",
+    faces: str = "haar",
+    apex_rule: str = "mean-flow",
+    damaged: str = "stop",
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Aligns the faces of recorded clips and finds missing apexes; see `preparation.prepare`.
+
+    `evaluate` and `train` do so themselves; do it beforehand to look at the clips, or once for several methods. Only
+    clips that have a class by `labels` are kept, unless the data set has nothing to prepare.
+    """
+    from microexpr import preparation
+    from microexpr.evaluation import protocols
+
+    protocol = protocols.make(labels, clips=data.clips)
+    return preparation.for_protocol(
+        data,
+        protocol,
+        faces=faces,
+        apex_rule=apex_rule,
+        damaged=damaged,
+        jobs=jobs or available_cores(),
+        progress=progress,
+    )
 
 
 def evaluate(
     method: str,
     dataset: str | Dataset,
-    root: Path | str | None = None,
+    root: Root | None = None,
     *,
     part: str | None = None,
+    labels: str = "megc",
+    faces: str = "haar",
+    apex_rule: str = "mean-flow",
+    damaged: str = "stop",
     protocol: str = "loso",
     folds: int = 10,
     select: str = "last",
@@ -55,6 +97,9 @@ def evaluate(
         dataset: a name of `microexpr.datasets.DATASETS`, or what `load` gave.
         root: the data set's folder.
         part: one member database of a composite set.
+        labels: the classes: "megc" (negative, positive, surprise) or another key of `evaluation.protocols.LABELS`, or
+            "own" for the data set's emotions.
+        faces, apex_rule, damaged: for clips with frames, see `preparation.prepare`.
         protocol: "loso", "leave-one-dataset-out" or "subject-k-fold" (with `folds`).
         select: which epoch counts: "last", "inner" (chosen on held-back training subjects), "oracle" (the best on the
             test subjects: LEAKS), or several with commas, for which each fold is trained once.
@@ -78,7 +123,7 @@ def evaluate(
         RunMismatch: the run folder was begun by another version.
         FoldFailed: folds failed; the others are kept.
     """
-    from microexpr import methods
+    from microexpr import methods, preparation
     from microexpr.evaluation import protocols, results, runner, selection, workers
     from microexpr.methods._settings import settings_of
 
@@ -93,8 +138,15 @@ def evaluate(
     if "seed" in asked and seeds > 1:
         raise BadInput("seeds or the setting seed", f"seeds={seeds} and seed={asked['seed']}", "leave one of them out")
     unseeded = methods.create(method, **asked)  # a wrong name or setting is told before any data is read
-    data = _data(dataset, root, part)
+    data = preparation.data_of(dataset, root, part, damaged)
     _require_apart(unseeded, data)
+    split = protocols.make(labels, protocol, folds, data.clips)
+    asked = _with_classes(method, asked, split)
+    unseeded = methods.create(method, **asked)
+    cores = jobs or available_cores()
+    data = preparation.for_protocol(
+        data, split, faces=faces, apex_rule=apex_rule, damaged=damaged, jobs=cores, progress=progress
+    )
     count = seeds if getattr(unseeded, "seeded", True) else 1
     seeded = [methods.create(method, **{"seed": seed, **asked}) for seed in range(count)]
     on_gpu = str(asked.get("device", "cpu")).startswith("cuda")
@@ -102,7 +154,6 @@ def evaluate(
         raise BadInput("stacked folds or an engine for single ones", f"both, engine={engine}", "leave one of them out")
     if stacked is None:
         stacked = on_gpu and engine == "local" and hasattr(unseeded, "fit_folds") and weights_dir is None
-    split = protocols.megc(protocol, folds)
     folders = runner.evaluate(
         seeded,
         data,
@@ -115,7 +166,7 @@ def evaluate(
         engine=engine,
         stacked=stacked,
         command=command,
-        usual=settings_of(methods.create(method)),
+        usual=settings_of(methods.create(method, **_with_classes(method, {}, split))),
         weights=None if weights_dir is None else _weights(seeded[0], method, data, split, Path(weights_dir)),
         progress=progress,
     )
@@ -144,22 +195,31 @@ def _asked(settings: Mapping[str, Any] | None, epochs: int | None, device: str |
 
 def _require_apart(method: Any, data: Dataset) -> None:
     """Raises BadInput where a method is also trained on people who are tested: no fold holds those back."""
-    from microexpr import datasets
-
     for field in ("pretrain_on", "macro_on"):
         if name := getattr(method, field, ""):
-            shared = {clip.subject for clip in datasets.load(name).clips} & {clip.subject for clip in data.clips}
-            if shared:
+            from microexpr.methods._pretrain import pretraining_clips
+
+            tested = {_person(clip.subject) for clip in data.clips}
+            if shared := {clip.subject for clip in pretraining_clips(name) if _person(clip.subject) in tested}:
                 came = f"{field}={name}, where {len(shared)} are, e.g. {min(shared)}"
                 raise BadInput(f"{field} without the subjects of {data.name}", came, "name another data set")
 
 
-def _data(dataset: str | Dataset, root: Path | str | None, part: str | None) -> Dataset:
+def _person(subject: str) -> str:
+    """A subject by the data set that first named it: SAMM Long Videos shows the people of SAMM."""
     from microexpr import datasets
 
-    if isinstance(dataset, str):
-        return datasets.load(dataset, root, part)
-    return dataset if part in (None, dataset.part) else datasets.part_of(dataset, part)
+    dataset, _, name = subject.partition("/")
+    known = dataset in datasets.DATASETS
+    return f"{getattr(datasets.adapter(dataset), 'SAME_PEOPLE_AS', dataset) if known else dataset}/{name}"
+
+
+def _with_classes(method: str, asked: Mapping[str, Any], protocol: Protocol) -> dict[str, Any]:
+    """The settings with the number of classes of the protocol, where another one than the usual is not asked for."""
+    from microexpr import methods
+
+    usual: Any = methods.create(method)
+    return dict(asked) if usual.classes == len(protocol.classes) else {"classes": len(protocol.classes), **asked}
 
 
 def read_runs(folders: Sequence[Path | str]) -> list[Run]:
@@ -182,9 +242,13 @@ def train(
     method: str,
     dataset: str | Dataset,
     out: Path | str,
-    root: Path | str | None = None,
+    root: Root | None = None,
     *,
     part: str | None = None,
+    labels: str = "megc",
+    faces: str = "haar",
+    apex_rule: str = "mean-flow",
+    damaged: str = "stop",
     epochs: int | None = None,
     device: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -199,7 +263,7 @@ def train(
     Returns:
         The weights file and the card (``.md`` beside it).
     """
-    from microexpr import methods
+    from microexpr import methods, preparation
     from microexpr.evaluation import protocols, record, runner
     from microexpr.methods import card, weights
     from microexpr.motion.files import write_file
@@ -211,15 +275,20 @@ def train(
         raise BadInput("a folder that exists", str(file.parent), "make it or choose another --out")
     if file.is_dir() or not os.access(file.parent, os.W_OK):
         raise BadInput("a file that can be written", str(file), "choose another --out")
-    unfitted = methods.create(method, **_asked(settings, epochs, device))
-    if not hasattr(unfitted, "weights"):
+    asked = _asked(settings, epochs, device)
+    if not hasattr(methods.create(method, **asked), "weights"):
         raise BadInput("a method whose weights can be kept", method, "give it the verbs weights and load_weights")
-    data = _data(dataset, root, part)
-    protocol = protocols.megc()
+    data = preparation.data_of(dataset, root, part, damaged)
+    protocol = protocols.make(labels, clips=data.clips)
+    unfitted = methods.create(method, **_with_classes(method, asked, protocol))
+    cores = jobs or available_cores()
+    data = preparation.for_protocol(
+        data, protocol, faces=faces, apex_rule=apex_rule, damaged=damaged, jobs=cores, progress=progress
+    )
     labelled = protocols.label(data.clips, protocol)
     runner.check_classes(unfitted, method, protocol)
     runner.check_needs(unfitted, method, labelled.clips, data.name)
-    x = runner.represent(unfitted, labelled.clips, jobs or available_cores(), progress)
+    x = runner.represent(unfitted, labelled.clips, cores, progress)
     if progress:
         progress("train", 0, 1)
     fitted = unfitted.fit(x, labelled.labels, [clip.subject for clip in labelled.clips])
@@ -321,64 +390,3 @@ def report(runs: Sequence[Path | str], out: Path | str, plates: Sequence[tuple[s
     from microexpr.evaluation.report import write_report
 
     return write_report(read_runs(runs), Path(out), plates)
-
-
-def describe_datasets() -> list[dict[str, Any]]:
-    """One row per registered data set."""
-    from microexpr import datasets
-
-    keys = ("name", "what", "clips", "subjects", "carries")
-    return [{key: described[key] for key in keys} for described in map(describe_dataset, datasets.names())]
-
-
-def describe_dataset(name: str) -> dict[str, Any]:
-    """What a data set is, its licence, how to get it, the expected folder and how to cite it."""
-    from microexpr import datasets
-
-    module = datasets.adapter(name)
-    return {
-        "name": name,
-        "what": module.WHAT,
-        "clips": module.CLIPS or "as asked",
-        "subjects": module.SUBJECTS or "as asked",
-        "carries": module.CARRIES,
-        "licence": module.LICENCE,
-        "how_to_get": module.HOW_TO_GET,
-        "expected": " ".join(module.EXPECTED_TREE.split()),
-        "root": f"--root, or the environment variable {datasets.root_variable(name)}",
-        "cite": module.CITATION,
-    }
-
-
-def describe_methods() -> list[dict[str, Any]]:
-    """One row per registered method."""
-    from microexpr import methods
-
-    return [
-        {
-            "name": name,
-            "what": methods.entry(name).title,
-            "needs": sorted(methods.create(name).needs),
-            "doi": methods.entry(name).doi,
-        }
-        for name in methods.names()
-    ]
-
-
-def describe_method(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A method's reference, settings and, for a network, every layer with its output shape and parameters."""
-    from microexpr import methods
-    from microexpr.methods._settings import settings_of
-
-    method: Any = methods.create(name, **(settings or {}))
-    layers = method.layers() if hasattr(method, "layers") else []
-    columns = ("layer", "kind", "output", "parameters")
-    return {
-        "name": name,
-        "what": methods.entry(name).title,
-        "doi": methods.entry(name).doi or "none",
-        "needs": sorted(method.needs),
-        **({"parameters": sum(layer[-1] for layer in layers)} if layers else {}),
-        "settings": settings_of(method),
-        "layers": [dict(zip(columns, layer, strict=True)) for layer in layers],
-    }

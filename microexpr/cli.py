@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import microexpr
-from microexpr import cli_evaluate, cli_parser, cli_video, terminal
+from microexpr import cli_data, cli_evaluate, cli_parser, cli_video, terminal
 from microexpr.errors import FoldFailed, MicroexprError
 
 
@@ -89,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
             "flow": _flow,
             "bench": _bench,
             "synthesize": _synthesize,
-            "datasets": _datasets,
+            "datasets": cli_data.datasets,
+            "check": cli_data.check,
             "methods": _methods,
         }
     )
@@ -150,19 +151,6 @@ def _synthesize(options: argparse.Namespace) -> None:
             progress=progress,
         )
     terminal.console().print(str(place), soft_wrap=True)
-
-
-def _datasets(options: argparse.Namespace) -> None:
-    from microexpr import api
-
-    described = api.describe_datasets() if options.name is None else [api.describe_dataset(options.name)]
-    if options.json:
-        terminal.print_json(described if options.name is None else described[0])
-    elif options.name is None:
-        terminal.print_table(("name", "clips", "subjects", "carries", "what"), described)
-        terminal.console().print("\nmicroexpr datasets NAME: licence, how to get it, the expected folder, how to cite")
-    else:
-        terminal.print_fields(described[0])
 
 
 def _methods(options: argparse.Namespace) -> None:

@@ -6,19 +6,14 @@ import argparse
 import dataclasses
 from typing import Any
 
-from microexpr import terminal
+from microexpr import cli_data, terminal
 from microexpr.errors import BadInput
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, str]:
     """--set field=value ... as a dictionary."""
-    pairs = {}
-    for text in options.set:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise BadInput("--set FIELD=VALUE", repr(text), "write it like --set dropout=0.3")
-        pairs[name.strip().replace("-", "_")] = value.strip()
-    return pairs
+    given = cli_data.pairs("--set", options.set, "FIELD=VALUE", "dropout=0.3")
+    return {name.replace("-", "_"): value for name, value in given.items()}
 
 
 def _settings_for(name: str, options: argparse.Namespace, alone: bool) -> dict[str, Any]:
@@ -62,7 +57,8 @@ def evaluate(options: argparse.Namespace) -> None:
         raise BadInput("one method with --weights-dir", f"{len(names)}", "name the method whose weights these are")
     # A wrong name or setting is told before any data is read.
     settings = {name: _settings_for(name, options, alone=len(names) == 1) for name in names}
-    data = api.load(options.dataset, options.root, options.part)
+    with terminal.progress_bars() as progress:
+        data = cli_data.prepared(options, options.labels, progress)
     console = terminal.console()
     gathered = []
     for name in names:
@@ -70,6 +66,7 @@ def evaluate(options: argparse.Namespace) -> None:
             runs = api.evaluate(
                 name,
                 data,
+                labels=options.labels,
                 protocol=options.protocol,
                 folds=options.folds,
                 seeds=options.seeds,
@@ -115,9 +112,7 @@ def experiment(options: argparse.Namespace) -> None:
     with terminal.progress_bars() as progress:
         made = experiments.run(
             options.name,
-            options.dataset,
-            options.root,
-            part=options.part,
+            cli_data.prepared(options, "megc", progress),
             protocol=options.protocol,
             folds=options.folds,
             select=options.select,
@@ -185,10 +180,9 @@ def train(options: argparse.Namespace) -> None:
     with terminal.progress_bars() as progress:
         written = api.train(
             options.method,
-            options.dataset,
+            cli_data.prepared(options, options.labels, progress),
             options.out,
-            options.root,
-            part=options.part,
+            labels=options.labels,
             epochs=options.epochs,
             device=options.device,
             settings=given_settings(options),

@@ -106,7 +106,7 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     )
     add.add_argument("name", nargs="?", help="an experiment")
     add.add_argument("dataset", nargs="?", help="a data set")
-    _add_data(add)
+    _add_data(add, labels=False)
     _add_evaluation(add, None)
     add.add_argument("--out", metavar="DIR", help="write the report and the pictures into this folder")
 
@@ -162,6 +162,19 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     add.add_argument("name", nargs="?", help="one data set in detail")
     add.add_argument("--json", action="store_true", help="print as JSON")
 
+    add = command(
+        "check",
+        "the data set doctor: counts against the published ones, and everything that is odd",
+        "microexpr check casme2 /data/CASME2",
+    )
+    add.add_argument("dataset", help="a data set")
+    add.add_argument("folder", nargs="?", metavar="ROOT", help="its folder (default: as for evaluate)")
+    _add_root(add)
+    add.add_argument("--pictures", action="store_true", help="open every picture, too")
+    add.add_argument("--official", metavar="FILE", help="for 3db: your copy of the official list, to compare with")
+    add.add_argument("--all", action="store_true", help="print every finding, not the first of each kind")
+    add.add_argument("--json", action="store_true", help="print as JSON")
+
     add = command("methods", "the methods; one method's settings and layers", "microexpr methods mjfn")
     add.add_argument("name", nargs="?", help="one method in detail")
     add.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="show it with this setting")
@@ -197,11 +210,53 @@ def _add_weights(add: argparse.ArgumentParser) -> None:
     add.add_argument("--method", metavar="NAME", help="the weights of this method that come with the package")
 
 
-def _add_data(add: argparse.ArgumentParser) -> None:
+def _add_root(add: argparse.ArgumentParser) -> None:
     add.add_argument(
-        "--root", metavar="DIR", help="the data set's folder (default: $MICROEXPR_<DATASET>, then the config file)"
+        "--root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="the data set's folder (default: $MICROEXPR_<DATASET>, then the config file); of a composite set "
+        "MEMBER=DIR, once for each member",
     )
+    add.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a setting of the data set, e.g. tree=cropped (microexpr datasets NAME lists them); may be repeated",
+    )
+
+
+def _add_data(add: argparse.ArgumentParser, labels: bool = True) -> None:
+    _add_root(add)
     add.add_argument("--part", metavar="NAME", help="one member database of a composite set: smic, casme2 or samm")
+    if labels:
+        add.add_argument(
+            "--labels",
+            default="megc",
+            metavar="NAME",
+            help="the classes: megc (negative, positive, surprise; default), casme2-5, samm-5, objective-5, "
+            "objective-7, or own (the data set's emotions)",
+        )
+    add.add_argument(
+        "--faces",
+        default="haar",
+        metavar="NAME",
+        help="of clips with whole frames, what finds the face: haar (default), yunet, mediapipe, precropped, or none",
+    )
+    add.add_argument(
+        "--apex-rule",
+        default="mean-flow",
+        metavar="NAME",
+        help="for clips without a usable apex: mean-flow (default), middle, peak, or drop to leave them out",
+    )
+    add.add_argument(
+        "--damaged",
+        default="stop",
+        metavar="WHAT",
+        help="at a clip that can't be read or shows no face: stop (default) or skip it",
+    )
 
 
 def _add_settings(add: argparse.ArgumentParser) -> None:

@@ -146,9 +146,12 @@ def describe() -> list[dict[str, Any]]:
 def run(
     name: str,
     dataset: str | Dataset,
-    root: Path | str | None = None,
+    root: api.Root | None = None,
     *,
     part: str | None = None,
+    faces: str = "haar",
+    apex_rule: str = "mean-flow",
+    damaged: str = "stop",
     protocol: str = "loso",
     folds: int = 10,
     select: str | None = None,
@@ -188,7 +191,8 @@ def run(
     wanted = {"epochs": epochs, "device": device}
     chosen = _settings(name, variants, settings or {}, {key: one for key, one in wanted.items() if one is not None})
     split = protocols.megc(protocol, folds)  # a wrong name is told before any data is read
-    data = api.load(dataset, root, part) if isinstance(dataset, str) else dataset
+    data = api.load(dataset, root, part, damaged=damaged) if isinstance(dataset, str) else dataset
+    data = api.prepare(data, faces=faces, apex_rule=apex_rule, damaged=damaged, jobs=jobs, progress=progress)
     skipped = _unsuited(variants, chosen, data, split, asked)
     if skipped and (experiment.variants or len(skipped) == len(variants)):
         expected, got, advice = next(iter(skipped.values()))

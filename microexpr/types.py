@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, runtime_checkable
+from typing import Any, ClassVar, runtime_checkable
 from typing import Protocol as TypingProtocol
 
 import numpy as np
@@ -50,7 +50,9 @@ class Clip:
         emotion: the data set's own label; a `Protocol` maps it to a class.
         onset, apex, offset: frame numbers as annotated; None where the data set gives none.
         fps: frames a second of the recording.
-        action_units: FACS action units, e.g. ``("6", "12")``.
+        action_units: FACS action units, e.g. ``("6", "L12", "14 or 17")``.
+        objective_class: I to VII by the action units (Davison et al. 2018) as 1 to 7; None where the set has none.
+        kind: ``"micro"``, or ``"macro"`` for the longer expressions that some sets annotate too.
         frames: the pictures, where the data set has them.
         flow: the published flow map, where there are no pictures.
     """
@@ -64,6 +66,8 @@ class Clip:
     offset: int | None
     fps: float
     action_units: tuple[str, ...] = ()
+    objective_class: int | None = None
+    kind: str = "micro"
     frames: Frames | None = field(default=None, compare=False, repr=False)
     flow: FlowMap | None = field(default=None, compare=False, repr=False)
 
@@ -84,12 +88,16 @@ class Dataset:
         clips: in the data set's own order.
         part: the one member database that was asked for, of a composite set; None for the whole.
         rendered: True for synthetic clips, whose figures are no evidence of accuracy on real faces.
+        options: the settings it was read with, where they are not the usual ones.
+        preparation: how faces were cut out and apexes found, and what was left out; empty where nothing was done.
     """
 
     name: str
     clips: tuple[Clip, ...]
     part: str | None = None
     rendered: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    preparation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,12 +109,16 @@ class Protocol:
         classes: class names in the order of the class numbers.
         class_of: the data set's emotion -> class name; an emotion that is not in it drops the clip.
         folds: number of folds, for splits that take one.
+        labels: name of the label map.
+        of: the field of a clip whose value `class_of` maps.
     """
 
     split: str
     classes: tuple[str, ...]
     class_of: Mapping[str, str]
     folds: int = 10
+    labels: str = "megc"
+    of: str = "emotion"
 
 
 @dataclass(frozen=True)

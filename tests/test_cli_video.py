@@ -215,8 +215,8 @@ def live_process(film, trained, *options):
 
 @pytest.fixture(scope="module")
 def long(frames, tmp_path_factory):
-    """The film, and four seconds more of its last frame."""
-    return write_video(tmp_path_factory.mktemp("films") / "long.mkv", [*frames, *[frames[-1]] * 400], FPS)
+    """The film, and ten seconds more of its last frame, which a loaded machine does not get through."""
+    return write_video(tmp_path_factory.mktemp("films") / "long.mkv", [*frames, *[frames[-1]] * 1000], FPS)
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
@@ -233,7 +233,7 @@ def test_ctrl_c_and_sigterm_keep_what_was_found(long, trained, tmp_path, ended_b
     (kept,) = read_events(tmp_path / "live")
     assert kept.onset == event["onset"]
     with av.open(str(tmp_path / "live" / "recording.mp4")) as video:
-        assert 60 < sum(1 for _ in video.decode(video=0)) < 500
+        assert 60 < sum(1 for _ in video.decode(video=0)) < 1000
 
 
 def test_sigterm_leaves_the_earlier_result_of_recognize(recognized, long, trained, tmp_path):

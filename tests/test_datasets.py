@@ -32,15 +32,30 @@ def test_has_a_docs_section(name):
 @names
 def test_a_folder_of_something_else_is_told(name, tmp_path):
     (tmp_path / "holiday.txt").write_text("")
+    members = getattr(datasets.adapter(name), "MEMBERS", None)
     with pytest.raises(MicroexprError) as told:
-        datasets.load(name, tmp_path)
+        datasets.load(name, tmp_path if members is None else dict.fromkeys(members, tmp_path))
     assert str(tmp_path) in str(told.value)
+
+
+def test_a_composite_set_wants_a_folder_for_each_member(tmp_path):
+    with pytest.raises(BadInput, match=r"a folder for each member of 3db, got .*; give --root casme2=DIR"):
+        datasets.load("3db", tmp_path)
+    with pytest.raises(BadInput, match="a folder for each member of 3db, got casme;"):
+        datasets.load("3db", {"casme": tmp_path})
+    with pytest.raises(BadInput, match="one folder for casme2"):
+        datasets.load("casme2", {"smic": tmp_path})
+    with pytest.raises(BadInput, match=r"a setting of a member of 3db .* got 'tree'"):
+        datasets.load("3db", dict.fromkeys(("casme2", "smic", "samm"), tmp_path), tree="raw")
 
 
 @names
 def test_a_missing_root_says_what_is_expected(name, tmp_path):
+    members = getattr(datasets.adapter(name), "MEMBERS", None)
+    root = tmp_path / "none" if members is None else dict.fromkeys(members, tmp_path / "none")
     with pytest.raises(DatasetNotFound, match="expected") as told:
-        datasets.load(name, tmp_path / "none")
+        datasets.load(name, root)
+    name = next(iter(members)) if members else name  # the first member is missed first
     assert datasets.adapter(name).EXPECTED_TREE.split()[0] in str(told.value)
 
 

@@ -13,20 +13,23 @@ LEVELS = [
     {"kernels"},
     {"motion", "faces", "datasets", "spotting"},
     {"methods", "evaluation", "video"},
-    {"api", "experiments", "videos", "classifier", "demonstration"},
-    {"cli", "cli_evaluate", "cli_parser", "cli_video", "app", "terminal", "__main__"},
+    {"api", "catalog", "preparation", "experiments", "videos", "classifier", "demonstration"},
+    {"cli", "cli_data", "cli_evaluate", "cli_parser", "cli_video", "app", "terminal", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # Within a level: the one chain, and what a part may import of its neighbors.
 CHAIN = {
     *(("spotting", "motion"), ("spotting", "faces"), ("motion", "faces")),
-    ("experiments", "api"),
+    *(("experiments", "api"), ("api", "catalog"), ("api", "preparation")),
     *(("videos", "classifier"), ("demonstration", "api"), ("demonstration", "videos")),
     *(
         ("__main__", "cli"),
         ("cli", "cli_evaluate"),
         ("cli", "cli_parser"),
         ("cli", "cli_video"),
+        ("cli", "cli_data"),
+        ("cli_evaluate", "cli_data"),
+        ("cli_data", "terminal"),
         ("cli_evaluate", "terminal"),
         ("cli_video", "terminal"),
         ("cli", "terminal"),

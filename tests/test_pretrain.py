@@ -227,3 +227,19 @@ def test_people_who_are_tested_are_no_pre_training(other_set, tmp_path):
         "micro-attention", apart, runs=tmp_path, settings={**SMALL, "pretrain_on": "synthetic"}, jobs=1
     )
     assert len(run.predicted) == 9
+
+
+def test_samm_and_its_long_videos_show_the_same_people(tmp_path, monkeypatch):
+    """And of a set with macro-expressions these are what is trained on beforehand."""
+    from tests.fake import samm_lv
+
+    root = samm_lv.small(tmp_path / "long")
+    samm_lv.table(root, [dataclasses.replace(row, kind="Macro") for row in samm_lv.small_rows()])
+    monkeypatch.setenv("MICROEXPR_SAMM_LV", str(root))
+    clips = _pretrain.pretraining_clips("samm-lv")
+    assert {clip.kind for clip in clips} == {"macro"}
+    name = clips[0].subject.partition("/")[2]
+    tested = [dataclasses.replace(clip, subject=f"samm/{name}") for clip in frame_clips(1, 3)]
+    data = Dataset("samm", (*tested, *frame_clips(2, 3)))
+    with pytest.raises(BadInput, match=f"where 1 are, e.g. samm-lv/{name}"):
+        api.evaluate("micro-attention", data, settings={**SMALL, "pretrain_on": "samm-lv"}, jobs=1, runs=tmp_path)

@@ -70,3 +70,31 @@ def test_a_class_without_a_clip_is_named():
     clips = [clip for clip in flow_clips(3, 3) if clip.emotion != "surprise"]
     with pytest.raises(BadInput, match="none of class surprise"):
         protocols.label(clips, protocols.megc())
+
+
+@pytest.mark.parametrize("name", protocols.LABELS)
+def test_label_maps_name_their_classes_and_their_source(name):
+    chosen = protocols.LABELS[name]
+    assert set(chosen.class_of.values()) == set(chosen.classes)
+    assert len(set(chosen.classes)) == len(chosen.classes)
+    assert chosen.source
+    assert chosen.of in ("emotion", "objective_class")
+
+
+def test_objective_classes_are_labels_too():
+    clips = [dataclasses.replace(flow_clip(n, 0, "sub01"), objective_class=1 + n % 7) for n in range(14)]
+    labelled = protocols.label(clips, protocols.make("objective-5"))
+    np.testing.assert_array_equal(labelled.labels, [0, 1, 2, 3, 4] * 2)
+    without = dataclasses.replace(clips[0], objective_class=None)
+    assert len(protocols.label([without, *clips[1:]], protocols.make("objective-7")).clips) == 13
+
+
+def test_own_labels_are_the_emotions_of_the_set():
+    clips = [dataclasses.replace(flow_clip(n, 0, "sub01"), emotion=("Fear", "anger")[n % 2]) for n in range(4)]
+    made = protocols.make("own", clips=clips)
+    assert made.classes == ("anger", "fear")
+    np.testing.assert_array_equal(protocols.label(clips, made).labels, [1, 0, 1, 0])
+    with pytest.raises(BadInput, match="at least 2 emotions"):
+        protocols.make("own", clips=clips[::2])
+    with pytest.raises(UnknownName, match="label map"):
+        protocols.make("meg")

@@ -20,8 +20,10 @@ import pytest
 from microexpr import api
 from microexpr.errors import BadInput, FoldFailed, MicroexprError, RunMismatch
 from microexpr.evaluation import protocols, record, results, runner
+from microexpr.methods.floors import Majority
 from microexpr.types import Dataset
 from tests.clips import flow_clips
+from tests.frame_clips import frame_clips
 
 DATA = Dataset("replica", tuple(flow_clips(4, 3)))
 
@@ -241,6 +243,7 @@ def test_representation_is_not_shown_the_answer(tmp_path):
             assert not clip.emotion
             assert not clip.action_units
             assert not clip.subject
+            assert clip.objective_class is None
             assert "sub" not in clip.key
             return super().represent(clip)
 
@@ -249,6 +252,32 @@ def test_representation_is_not_shown_the_answer(tmp_path):
             return super().fit(x, y, subjects)
 
     run(tmp_path, Peeks())
+
+
+def test_names_of_folders_are_not_shown(tmp_path):
+    """SMIC's folders are named by class."""
+
+    class Peeks(Majority):
+        def represent(self, clip):
+            assert not {"folder", "names", "frames"} & set(dir(clip.frames))
+            assert clip.frames.read(clip.onset).ndim == 3
+            assert len(clip.frames) == 6
+            return super().represent(clip)
+
+    run(tmp_path, Peeks(), Dataset("synthetic", tuple(frame_clips(3, 3))))
+
+
+def test_other_initial_weights_are_another_run(tmp_path):
+    file = tmp_path / "start.pth"
+    folders = set()
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        method = Recorder()
+        settings = [{**dataclasses.asdict(method), "initial_weights": str(file)}]
+        folders |= set(
+            runner.evaluate([method], DATA, protocols.megc(), name="recorder", settings=settings, runs=tmp_path)
+        )
+    assert len(folders) == 2
 
 
 def test_other_frames_are_other_data():

@@ -6,20 +6,35 @@ import dataclasses
 import importlib
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from microexpr.errors import BadInput, DatasetNotFound, UnknownName
-from microexpr.types import Dataset
+from microexpr.types import Clip, Dataset
 
 DATASETS = {
     "synthetic": "microexpr.datasets.synthetic",
     "megc2019-flow": "microexpr.datasets.megc2019_flow",
+    "smic": "microexpr.datasets.smic",
+    "casme2": "microexpr.datasets.casme2",
+    "samm": "microexpr.datasets.samm",
+    "3db": "microexpr.datasets.composite",
+    "casme3": "microexpr.datasets.casme3",
+    "casme-sq": "microexpr.datasets.casme_sq",
+    "samm-lv": "microexpr.datasets.samm_lv",
+    "mmew": "microexpr.datasets.mmew",
+    "casme": "microexpr.datasets.casme",
+    "4dme": "microexpr.datasets.fourdme",
+    "dfme": "microexpr.datasets.dfme",
 }
 
 # Sets that are made rather than read: a root is possible but not needed, and figures on them are no evidence.
 RENDERED = frozenset({"synthetic"})
+
+# A folder; of a composite set the folders of its members.
+Root = Path | str | Mapping[str, Path | str]
 
 
 def names() -> list[str]:
@@ -29,7 +44,7 @@ def names() -> list[str]:
 
 def adapter(name: str) -> ModuleType:
     """The module of a data set: `read`, and the constants WHAT, CARRIES, CLIPS, SUBJECTS, CITATION, LICENCE, HOW_TO_GET
-    and EXPECTED_TREE.
+    and EXPECTED_TREE; of a recorded one also `survey` and OPTIONS.
 
     Raises:
         UnknownName: nothing is registered under the name.
@@ -39,36 +54,75 @@ def adapter(name: str) -> ModuleType:
     return importlib.import_module(DATASETS[name])
 
 
-def load(name: str, root: Path | str | None = None, part: str | None = None, **options: Any) -> Dataset:
-    """Reads a data set.
+def load(
+    name: str, root: Root | None = None, part: str | None = None, *, damaged: str = "stop", **options: Any
+) -> Dataset:
+    """Reads a data set: its tables and the names of its files; pictures are read when they are asked for.
 
     Args:
         name: a key of `DATASETS`.
-        root: its folder; otherwise the environment variable ``MICROEXPR_<NAME>``, otherwise the user's config file.
+        root: its folder, of a composite set a mapping from member to folder; otherwise the environment variable
+            ``MICROEXPR_<NAME>``, otherwise the user's config file.
         part: one member database of a composite set, e.g. ``"casme2"``.
-        options: settings of a rendered set (``subjects``, ``clips_per_subject``, ``fps``, ``peak``, ``seed``; and
-            ``crop``, which goes with a root too).
+        damaged: ``"stop"``, or ``"skip"`` to leave out the clips of a recorded set that can't be read.
+        options: settings of the set: of a recorded one those of its ``OPTIONS``; of a rendered one ``subjects``,
+            ``clips_per_subject``, ``fps``, ``peak``, ``seed``, and ``crop``, which goes with a root too.
 
     Raises:
         DatasetNotFound: no root, or it is no folder.
-        BadInput: the folder is not what the adapter expects, or the part has no clip.
+        BadInput: the folder is not what the adapter expects, a setting is wrong, or the part has no clip.
     """
     module = adapter(name)
-    to_render = options.keys() - {"crop"}
-    if options and name not in RENDERED:
+    surveyed = hasattr(module, "survey")
+    if options and not surveyed and name not in RENDERED:
         raise BadInput(f"no settings for {name}, which is read", ", ".join(options), "leave them out")
+    if surveyed:
+        clips = module.read(root_of(name, root), damaged=damaged, **options)
+    else:
+        clips = _read_simple(name, root, options)
+    given = {option: str(value) for option, value in options.items()}
+    whole = Dataset(name, tuple(clips), rendered=name in RENDERED, options=given)
+    return whole if part is None else part_of(whole, part)
+
+
+def _read_simple(name: str, root: Root | None, options: dict[str, Any]) -> list[Clip]:
+    """A set without a survey: rendered, or of one file format in one folder."""
+    module = adapter(name)
+    to_render = options.keys() - {"crop"}
     if to_render and root is not None:
         raise BadInput("a root or settings to render with", f"both for {name}", "leave one of them out")
     # Who asks for certain clips wants them rendered, whatever folder the environment names.
-    folder = None if to_render else _root(name, root)
-    if folder is None and name in RENDERED:
-        clips = module.read(None, **options)
-    else:
-        if folder is None or not folder.is_dir():
-            raise DatasetNotFound(name, folder, root_variable(name), module.EXPECTED_TREE, module.HOW_TO_GET)
-        clips = module.read(folder.absolute(), **options)  # frames are read later, maybe from another folder
-    whole = Dataset(name, tuple(clips), rendered=name in RENDERED)
-    return whole if part is None else part_of(whole, part)
+    if name in RENDERED and (to_render or _folder(name, root) is None):
+        return module.read(None, **options)
+    return module.read(root_of(name, root), **options)
+
+
+def root_of(name: str, root: Root | None = None) -> Any:
+    """The folder of a data set, absolute (frames are read later, maybe from another folder).
+
+    Of a composite set a mapping from member to folder.
+
+    Raises:
+        DatasetNotFound: there is none, or it is no folder.
+        BadInput: one folder for a composite set, or several for a single one.
+    """
+    members = getattr(adapter(name), "MEMBERS", None)
+    if members is not None:
+        given = root if isinstance(root, Mapping) else {}
+        wrong = root if root is not None and not isinstance(root, Mapping) else next(iter(given.keys() - members), None)
+        if wrong is not None:
+            each = " ".join(f"--root {member}=DIR" for member in members)
+            raise BadInput(f"a folder for each member of {name}", str(wrong), f"give {each}")
+        return {member: root_of(member, given.get(member)) for member in members}
+    if isinstance(root, Mapping):
+        if root.keys() != {name}:
+            raise BadInput(f"one folder for {name}", ", ".join(map(str, root)), "give --root DIR")
+        root = root[name]
+    folder = _folder(name, root)
+    if folder is None or not folder.is_dir():
+        module = adapter(name)
+        raise DatasetNotFound(name, folder, root_variable(name), module.EXPECTED_TREE, module.HOW_TO_GET)
+    return folder.absolute()
 
 
 def part_of(data: Dataset, part: str) -> Dataset:
@@ -91,9 +145,9 @@ def root_variable(name: str) -> str:
     return "MICROEXPR_" + name.upper().replace("-", "_")
 
 
-def _root(name: str, root: Path | str | None) -> Path | None:
+def _folder(name: str, root: Root | None) -> Path | None:
     """--root, else the environment, else the config file; never a search through parent folders."""
-    if root is not None:
+    if isinstance(root, Path | str):
         return Path(root).expanduser()
     if text := os.environ.get(root_variable(name)):
         return Path(text).expanduser()

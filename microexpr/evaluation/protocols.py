@@ -6,7 +6,7 @@ Every split is by subject, and a subject is unique across databases, so no face 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +22,59 @@ MEGC_CLASSES = {
     "positive": "positive",
     "surprise": "surprise",
     "happiness": "positive",
+    "happy": "positive",
     "disgust": "negative",
     "repression": "negative",
     "anger": "negative",
     "contempt": "negative",
     "fear": "negative",
     "sadness": "negative",
+    "sad": "negative",
+}
+ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Classes, and which clip belongs to which.
+
+    Attributes:
+        classes: in the order of the class numbers.
+        class_of: value of the field `of` in lower case, as text -> class; other clips are left out.
+        of: the field of a clip that is looked at: "emotion" or "objective_class".
+        source: who uses it.
+    """
+
+    classes: tuple[str, ...]
+    class_of: Mapping[str, str]
+    of: str
+    source: str
+
+
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+_CASME2 = ("happiness", "disgust", "repression", "surprise", "others")
+_SAMM = ("anger", "contempt", "happiness", "surprise", "other")
+_OBJECTIVE = "Davison, Merghani and Yap 2018, doi:10.3390/jimaging4100119"
+LABELS = {
+    "megc": LabelMap(
+        NEGATIVE_POSITIVE_SURPRISE, MEGC_CLASSES, "emotion", "MEGC 2019, See et al. 2019, doi:10.1109/FG.2019.8756611"
+    ),
+    "casme2-5": LabelMap(
+        _CASME2, _same(*_CASME2), "emotion", "baseline of Yan et al. 2014, doi:10.1371/journal.pone.0086041"
+    ),
+    "samm-5": LabelMap(
+        _SAMM, _same(*_SAMM), "emotion", "the emotions of SAMM with at least 12 clips, as many papers use them"
+    ),
+    "objective-5": LabelMap(
+        ROMAN[:5], {str(at): name for at, name in enumerate(ROMAN[:5], start=1)}, "objective_class", _OBJECTIVE
+    ),
+    "objective-7": LabelMap(
+        ROMAN, {str(at): name for at, name in enumerate(ROMAN, start=1)}, "objective_class", _OBJECTIVE
+    ),
 }
 
 
@@ -41,9 +88,39 @@ class Labelled:
 
 def megc(split: str = "loso", folds: int = 10) -> Protocol:
     """Negative, positive, surprise (MEGC 2019, the paper's Table 2) under the given split."""
+    return make("megc", split, folds)
+
+
+def make(labels: str = "megc", split: str = "loso", folds: int = 10, clips: Sequence[Clip] = ()) -> Protocol:
+    """A protocol by the names of its label map and its split.
+
+    Args:
+        labels: a key of `LABELS`, or "own": every emotion of the clips is a class.
+        split: a key of `SPLITS`.
+        folds: number of folds, for splits that take one.
+        clips: for "own" only.
+
+    Raises:
+        UnknownName: no such label map or split.
+        BadInput: "own" for clips of fewer than two emotions.
+    """
     if split not in SPLITS:
         raise UnknownName("protocol", split, SPLITS)
-    return Protocol(split, NEGATIVE_POSITIVE_SURPRISE, MEGC_CLASSES, folds)
+    if labels == OWN:
+        emotions = tuple(sorted({clip.emotion.lower() for clip in clips if clip.emotion}))
+        if len(emotions) < 2:
+            raise BadInput("clips of at least 2 emotions", ", ".join(emotions) or "none", "use another data set")
+        return Protocol(split, emotions, _same(*emotions), folds, labels)
+    if labels not in LABELS:
+        raise UnknownName("label map", labels, [*LABELS, OWN])
+    chosen = LABELS[labels]
+    return Protocol(split, chosen.classes, chosen.class_of, folds, labels, chosen.of)
+
+
+def class_of(clip: Clip, protocol: Protocol) -> str | None:
+    """The class of a clip; None where the protocol leaves it out."""
+    value = getattr(clip, protocol.of)
+    return None if value is None else protocol.class_of.get(str(value).lower())
 
 
 def label(clips: Sequence[Clip], protocol: Protocol) -> Labelled:
@@ -52,17 +129,18 @@ def label(clips: Sequence[Clip], protocol: Protocol) -> Labelled:
     Raises:
         BadInput: a class is left without a clip, so that UF1 and UAR are undefined.
     """
-    kept = [clip for clip in clips if clip.emotion.lower() in protocol.class_of]
-    numbers = [protocol.classes.index(protocol.class_of[clip.emotion.lower()]) for clip in kept]
+    named = [(clip, name) for clip in clips if (name := class_of(clip, protocol)) is not None]
+    numbers = [protocol.classes.index(name) for _, name in named]
     for number, name in enumerate(protocol.classes):
         if number not in numbers:
-            emotions = ", ".join(sorted({clip.emotion for clip in clips})) or "none"
+            what = "emotions" if protocol.of == "emotion" else "objective classes"
+            values = {str(getattr(clip, protocol.of) or "none") for clip in clips}
             raise BadInput(
                 f"clips of every class ({', '.join(protocol.classes)})",
-                f"none of class {name} (emotions present: {emotions})",
-                "give the whole data set, or a part that has every class",
+                f"none of class {name} ({what} present: {', '.join(sorted(values)) or 'none'})",
+                "give the whole data set, a part that has every class, or other labels",
             )
-    return Labelled(tuple(kept), np.array(numbers, dtype=np.int64))
+    return Labelled(tuple(clip for clip, _ in named), np.array(numbers, dtype=np.int64))
 
 
 def folds(clips: Sequence[Clip], protocol: Protocol) -> list[Fold]:

@@ -85,6 +85,12 @@ def describe(
         "stacked": experiment.stacked,
         "data": data,
     }
+    if protocol.labels != "megc":
+        asked["labels"] = protocol.labels
+    if protocol.of != "emotion":
+        asked["labels_digest"] = results.digest([getattr(clip, protocol.of) for clip in experiment.clips])
+    if file := settings.get("initial_weights"):  # its name says nothing about what is in it
+        asked["initial_weights"] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
     given: dict[str, Any] = {}
     if experiment.weights is not None:
         files = dict(experiment.weights.digests)
@@ -100,6 +106,8 @@ def describe(
         "dataset": dataset.name,
         "part": dataset.part,
         "rendered": dataset.rendered,
+        **({"options": dict(dataset.options)} if dataset.options else {}),
+        **({"preparation": dict(dataset.preparation)} if dataset.preparation else {}),
         "method": name,
         "settings": settings,
         "changed": sorted(key for key, value in settings.items() if experiment.usual.get(key, value) != value),
@@ -122,7 +130,7 @@ def data_digest(clips: Sequence[Clip]) -> str:
     """Digest of what was evaluated: annotations and pixels.
 
     Of a clip with frames the onset and the apex (where there is none, the offset) stand for all: reading every frame
-    would cost more than many an evaluation.
+    would cost more than many an evaluation. Frames that come from files are taken as their files' content.
     """
     pixels = hashlib.sha256()
     for clip in clips:
@@ -131,7 +139,8 @@ def data_digest(clips: Sequence[Clip]) -> str:
         if clip.frames is not None:
             for number in (clip.onset, clip.offset if clip.apex is None else clip.apex):
                 if number is not None:
-                    pixels.update(clip.frames.read(number).tobytes())
+                    content = getattr(clip.frames, "content", None)
+                    pixels.update(content(number) if content else clip.frames.read(number).tobytes())
     annotations = [[c.key, c.dataset, c.subject, c.emotion, c.onset, c.apex, c.offset, c.fps] for c in clips]
     return results.digest([annotations, pixels.hexdigest()])
 

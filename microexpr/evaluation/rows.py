@@ -7,7 +7,7 @@ percent, as printed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,8 @@ from microexpr.errors import BadInput
 from microexpr.evaluation.calibration import Reliability, reliability
 from microexpr.evaluation.comparable import by_clip, by_settings, check_comparable, differing, reference
 from microexpr.evaluation.metrics import Difference, Interval, Scores, bootstrap, majority, paired_difference, scores
-from microexpr.evaluation.published import PublishedRow, published
+from microexpr.evaluation.published import CLIPS, PublishedRow, published
+from microexpr.types import NEGATIVE_POSITIVE_SURPRISE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,7 +161,13 @@ def _row(run: Run, database: str | None) -> Row:
 def _published(run: Run, database: str | None = None) -> PublishedRow | None:
     if run.info["rendered"] or set(run.info.get("changed", ())) - STILL_THE_SAME:
         return None  # another network or training than the published one
-    return published(run.info["method"], run.info["dataset"], database or run.info["part"])
+    if tuple(run.info["classes"]) != NEGATIVE_POSITIVE_SURPRISE:
+        return None  # other classes
+    row = published(run.info["method"], run.info["dataset"], database or run.info["part"])
+    here = len(run.clips) if database is None else run.databases.count(database)
+    if row is None or here == CLIPS[row.dataset]:
+        return row
+    return replace(row, note=f"of {CLIPS[row.dataset]} clips, here are {here}. {row.note}".strip())
 
 
 def warnings(run: Run) -> list[str]:

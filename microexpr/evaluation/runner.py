@@ -18,7 +18,7 @@ import numpy as np
 
 from microexpr.errors import BadInput, FoldFailed, MicroexprError
 from microexpr.evaluation import folders, protocols, record, selection, training, workers
-from microexpr.types import Clip, Dataset, Method, Protocol
+from microexpr.types import Clip, Dataset, Frames, Method, Protocol
 
 
 def evaluate(
@@ -162,8 +162,24 @@ def represent(
     return np.stack(workers.run_all(calls, "represent clips", jobs, engine, progress))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Pictures:
+    """The frames of a clip and nothing else: the folders of some sets are named by class."""
+
+    _frames: Frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def read(self, number: int) -> np.ndarray:
+        return self._frames.read(number)
+
+
 def _represent(method: Method, clip: Clip, name: str) -> np.ndarray:
-    blind = dataclasses.replace(clip, key=name, subject="", emotion="", action_units=())
+    frames = None if clip.frames is None else _Pictures(clip.frames)
+    blind = dataclasses.replace(
+        clip, key=name, subject="", emotion="", action_units=(), objective_class=None, frames=frames
+    )
     try:
         return method.represent(blind)
     except MicroexprError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Float32
 
@@ -64,6 +66,13 @@ def apex_of(clip: Clip, rule: str, mode: str = "clg", *, find: Detector | None =
     if rule == "mean-flow":
         return _mean_flow(clip.frames, onset, offset, mode)
     return _peak(clip.frames, onset, offset, mode, find or detector("precropped"))
+
+
+def with_apex(clip: Clip, rule: str = "mean-flow") -> Clip:
+    """The clip with an apex: its own, or that of a rule where it has frames and no apex."""
+    if clip.apex is not None or clip.frames is None:
+        return clip
+    return dataclasses.replace(clip, apex=apex_of(clip, rule))
 
 
 def _ends(clip: Clip, rule: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 <!-- figures: leak-MACHINE -->            table of a results file; database names after it keep those only
 <!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
 <!-- figures: loso-MACHINE -->            the table of `benchmarks/loso.py`
+<!-- figures: features-MACHINE -->        the table of `benchmarks/features.py`
 <!-- figures: spotting-MACHINE quiet -->  and stream, weights: see `video_tables`
 <!-- figures: pictures leak -->           the experiment's pictures in docs/images
 <!-- figures: experiments -->             every experiment, and its page where it has been measured
@@ -199,6 +200,21 @@ def training_table(name: str) -> str:
     return _markdown(head, lines)
 
 
+def features_table(name: str) -> str:
+    """The table of `benchmarks/features.py`: a clip of each hand-crafted feature, and 442 of them."""
+    value = {row["what"]: float(row["value"]) for row in read(name)}
+    lines = []
+    for what, seconds in value.items():
+        match = re.fullmatch(r"(\S+), (60 frames of \S+), (\d+) numbers a clip, seconds a clip on one core", what)
+        if match:
+            start = f"{match[1]}, {match[2]}, {match[3]} numbers a clip"
+            minutes = value[f"{start}, minutes for 442 clips on 2 cores, projected"]
+            memory = value[f"{start}, largest memory of a worker, MiB"]
+            cells = [f"`{match[1]}`", match[3], f"{seconds:.3f} s", f"{minutes:.1f} min", f"{memory:.0f} MiB"]
+            lines.append(cells)
+    return _markdown(["method", "numbers", "a clip, one core", "442 clips, two cores", "memory of a worker"], lines)
+
+
 def flow_table(name: str, part: str) -> str:
     """A table of `benchmarks/flow.py`: "speed" and errors over the kinds of scenes, errors by peak, or "bias"."""
     measured = read(name)
@@ -260,6 +276,8 @@ def renewed(text: str) -> str:
             made = experiments_table()
         elif name.startswith("loso-"):
             made = training_table(name)
+        elif name.startswith("features-"):
+            made = features_table(name)
         elif name.startswith(("spotting-", "stream-", "registration-", "weights-")):
             made = video_table(name, read(name), rest)
         elif name == "pictures":

@@ -102,13 +102,17 @@ def train(
 
 
 def fit_linear(x: Float[np.ndarray, "clip feature"], y: Int[np.ndarray, " clip"], c: float) -> Machine:
-    """A linear machine (scikit-learn's LinearSVC, dual)."""
+    """A linear machine (scikit-learn's LinearSVC).
+
+    Solved in the smaller of both spaces: with few features the dual needs many more rounds, and may not end.
+    """
     from sklearn.svm import LinearSVC
 
     present = np.unique(y)
     if len(present) == 1:  # one class in the training rows: nothing to separate, that class is the answer
         return Machine(np.zeros((1, x.shape[1])), np.zeros(1), present)
-    machine = LinearSVC(C=c, dual=True, max_iter=20_000, random_state=0).fit(x, y)
+    dual = x.shape[1] >= len(x)
+    machine = LinearSVC(C=c, dual=dual, max_iter=20_000, random_state=0).fit(x, y)
     coefficients, intercepts = machine.coef_, machine.intercept_
     if len(present) == 2:  # scikit-learn keeps one line for two classes
         coefficients, intercepts = np.vstack([-coefficients, coefficients]), np.concatenate([-intercepts, intercepts])

@@ -56,6 +56,12 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     _add_weights(add)
     add.add_argument("--onset", type=int, metavar="N", help="judge only the movement that begins at this frame")
     add.add_argument("--apex", type=int, metavar="N", help="the frame at which it is largest (default: searched)")
+    add.add_argument(
+        "--magnify",
+        type=float,
+        metavar="TIMES",
+        help="with --out also a film of each micro-expression with its motion so many times as large, e.g. 10",
+    )
     add.add_argument("--jobs", type=int, default=1, metavar="N", help="inputs at once (default: %(default)s)")
     add.add_argument("--json", action="store_true", help="print the events as JSON")
 

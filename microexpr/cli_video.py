@@ -62,6 +62,7 @@ def recognize(options: argparse.Namespace) -> int:
         "method": options.method,
         "onset": options.onset,
         "apex": options.apex,
+        "magnify": options.magnify,
         **_detector(options),
     }
     folders = _folders(options.inputs, options.out)
@@ -272,9 +273,9 @@ def print_recording(name: str, recording: Recording) -> None:
         console.print()
         for kind, file in recording.files.items():
             if isinstance(file, Path):
-                console.print(f"{kind:<9}{file}", soft_wrap=True)
+                console.print(f"{kind:<10}{file}", soft_wrap=True)
             elif file:
-                console.print(f"{kind:<9}{file[0].parent}, {len(file)} of them", soft_wrap=True)
+                console.print(f"{kind:<10}{file[0].parent}, {len(file)} of them", soft_wrap=True)
 
 
 def _row(number: int, event: Event) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Recording:
         warnings: plain sentences about the video and the search.
         about: source, rates, detector, method, settings and versions.
         track: time, face box and motion of every frame.
-        files: what was written: "events", "table", "video", "timeline" and "plates".
+        files: what was written: "events", "table", "video", "timeline", "plates" and "magnified".
     """
 
     events: list[Event]
@@ -111,6 +111,7 @@ def recognize(
     spotting: Spotting | None = None,
     onset: int | None = None,
     apex: int | None = None,
+    magnify: float | None = None,
     progress: Progress | None = None,
 ) -> Recording:
     """Finds the facial movements of a video and names the emotion of the micro-expressions among them.
@@ -127,14 +128,18 @@ def recognize(
         onset: number of the frame at which the movement begins, where it is known: then only this one is judged, by
             the frame of the largest motion in the half second after it.
         apex: number of the frame at which it is largest, where that is known too.
+        magnify: also writes a film of each micro-expression with its motion so many times as large, see
+            `motion.magnify`; needs `out`.
         progress: called with (step, done, total).
 
     Raises:
         BadInput: the video can't be read, no frame has a face, or onset and apex are not frames of it.
         UnknownName: no such detector, weights or method.
     """
+    if magnify is not None and out is None:
+        raise BadInput("an output folder for magnified films", "none", "give one: --out DIR")
     named = classifier(weights, method)
-    return _recorded(given, out, fps, named, detector, detector_options, spotting, onset, apex, progress)
+    return _recorded(given, out, fps, named, detector, detector_options, spotting, onset, apex, progress, magnify)
 
 
 def spot(
@@ -243,6 +248,7 @@ def _recorded(
     onset: int | None,
     apex: int | None,
     progress: Progress | None,
+    magnify: float | None = None,
 ) -> Recording:
     if apex is not None and (onset is None or apex <= onset):
         first = "no onset" if onset is None else f"onset {onset}"
@@ -251,7 +257,7 @@ def _recorded(
     finder = _detector(detector, detector_options)
     track, events, unseen = Track(), list[Event](), Unseen()
     with contextlib.ExitStack() as stack:
-        output = None if out is None else stack.enter_context(Output(Path(out), given))
+        output = None if out is None else stack.enter_context(Output(Path(out), given, magnify=magnify))
         recognizer: Recognizer | GivenClip
         if onset is None:
             recognizer = Recognizer(finder, named, spotting, keep=output is not None)

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -78,6 +79,58 @@ def test_a_result_without_a_plate_has_no_folder_of_plates(one, tmp_path):
     recording = microexpr.recognize(one[:40], tmp_path / "out", **GIVEN)
     assert recording.files["plates"] == []
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == RESULT
+
+
+@pytest.fixture(scope="module")
+def films(two, tmp_path_factory):
+    """The result with a magnified film of each movement."""
+    folder = tmp_path_factory.mktemp("films")
+    return folder, microexpr.recognize(two, folder, magnify=8, **GIVEN)
+
+
+def test_magnified_films_last_as_long_as_their_events(films):
+    folder, recording = films
+    assert [file.parent for file in recording.files["magnified"]] == [folder / "magnified"] * 2
+    for event, file in zip(recording.events, recording.files["magnified"], strict=True):
+        assert f"frame-{event.onset}" in file.name
+        with av.open(str(file)) as video:
+            pictures = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+            assert video.streams.video[0].average_rate == 25  # four times as slow
+        assert len(pictures) == event.offset - event.onset + 1
+        side = 448
+        middle = pictures[event.apex - event.onset].astype(int)
+        filmed, magnified = middle[:side, :side], middle[:side, -side:]
+        rest = pictures[0].astype(int)
+        # both begin alike, as far as the compression goes; at the apex the magnified one has moved much more
+        assert np.abs(rest[:side, :side] - rest[:side, -side:]).mean() < 2
+        assert np.abs(magnified - rest[:side, -side:]).mean() > 2 * np.abs(filmed - rest[:side, :side]).mean()
+
+
+def test_films_give_way_to_a_later_result(films, one, tmp_path):
+    folder = Path(shutil.copytree(films[0], tmp_path / "out"))
+    (folder / "magnified" / "mine.mp4").write_text("mine")
+    microexpr.recognize(one, folder, **GIVEN)
+    assert [file.name for file in (folder / "magnified").iterdir()] == ["mine.mp4"]
+    (folder / "magnified" / "mine.mp4").unlink()
+    microexpr.recognize(one, folder, **GIVEN)
+    assert not (folder / "magnified").exists()
+
+
+def test_an_interrupted_film_leaves_nothing(films, two, tmp_path):
+    folder = Path(shutil.copytree(films[0], tmp_path / "out"))
+    before = contents(folder)
+    with pytest.raises(KeyboardInterrupt):
+        microexpr.recognize(two, folder, magnify=3, progress=at_the_end, **GIVEN)
+    assert contents(folder) == before
+    assert not list(folder.rglob(".*"))
+
+
+def test_magnification_is_checked_before_the_video_is_read(two, tmp_path):
+    with pytest.raises(BadInput, match="an output folder for magnified films"):
+        microexpr.recognize(two, magnify=10, **GIVEN)
+    with pytest.raises(BadInput, match="a magnification from 0 to 50"):
+        microexpr.recognize(two, tmp_path / "out", magnify=500, **GIVEN)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("how", ["no face", "torn", "interrupted", "interrupted at the end"])

@@ -16,7 +16,7 @@ from microexpr.errors import BadInput
 from microexpr.motion.files import write_file
 from microexpr.types import Event
 from microexpr.video.overlay import SHOWN, THRESHOLDS, overlay
-from microexpr.video.source import Source
+from microexpr.video.source import Frame, Source
 from microexpr.video.track import Box, Track
 from microexpr.video.write import VideoWriter
 
@@ -104,6 +104,7 @@ def annotate(
     *,
     preset: str = "superfast",
     progress: Callable[[int, int], object] | None = None,
+    also: Callable[[Frame], object] | None = None,
 ) -> Path:
     """Reads a source once more and writes it with the face, the motion and the events drawn in; see `overlay`.
 
@@ -117,6 +118,7 @@ def annotate(
         out: the video, ending in .mp4.
         preset: see `VideoWriter`.
         progress: called with (frames done, frames in all).
+        also: called with every frame, for what else is made of them.
 
     Returns:
         `out`.
@@ -133,6 +135,8 @@ def annotate(
         for done, frame in enumerate(source.frames(), start=1):
             now = frame.seconds
             first = now if done == 1 else first
+            if also:
+                also(frame)
             while waiting and waiting[-1].onset_seconds <= now:
                 shown.append(waiting.pop())
             shown = [event for event in shown if event.offset_seconds > now - SHOWN]

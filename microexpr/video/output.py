@@ -12,9 +12,11 @@ from typing import Any
 
 from microexpr.errors import BadInput
 from microexpr.motion.files import write_picture
+from microexpr.motion.magnify import check_factor
 from microexpr.types import Event
 from microexpr.video.draw import event_plate, timeline
 from microexpr.video.files import CSV_NAME, JSON_NAME, annotate, is_result, write_events
+from microexpr.video.magnified import Magnifier
 from microexpr.video.recognizer import Evidence
 from microexpr.video.source import Source
 from microexpr.video.track import Track
@@ -23,7 +25,8 @@ from microexpr.video.write import VideoWriter, unfinished
 TIMELINE, ANNOTATED, RECORDED = "timeline.png", "annotated.mp4", "recording.mp4"
 RESULT = JSON_NAME, CSV_NAME, TIMELINE, ANNOTATED
 WORK = ".microexpr.{}.tmp"
-PLATES, PLATE_NAMES = "plates", "event-*-frame-*.png"
+PLATES, MAGNIFIED = "plates", "magnified"
+PARTS = {PLATES: "event-*-frame-*.png", MAGNIFIED: "event-*-frame-*.mp4"}  # folders in it, and what is ours in them
 
 
 @contextlib.contextmanager
@@ -57,13 +60,18 @@ class Output:
         folder: made where it does not exist.
         given: what is recognized; a path is kept apart from what is written.
         records: whether `recording` will be called.
+        magnify: for films of the micro-expressions with their motion so many times as large; None makes none.
 
     Raises:
         BadInput: the folder can't be made or written, what is written would replace the input or lie among its
             pictures, or there is a recording in the folder already and another one is to be made.
     """
 
-    def __init__(self, folder: Path, given: object = None, *, records: bool = False) -> None:
+    def __init__(
+        self, folder: Path, given: object = None, *, records: bool = False, magnify: float | None = None
+    ) -> None:
+        if magnify is not None:
+            check_factor(magnify)
         if isinstance(given, str | Path):
             place, source = folder.resolve(), Path(given).resolve()
             if source in (place, place / PLATES, place / ANNOTATED):
@@ -71,6 +79,7 @@ class Output:
         self._folder, self._recorded = folder, folder / RECORDED
         self._work = folder / WORK.format(uuid.uuid4().hex)
         self._records, self._recording, self._made = records, False, False
+        self._magnify = magnify
         self._plates: list[str] = []
         self._waiting: tuple[Event, Evidence, str] | None = None
 
@@ -90,8 +99,9 @@ class Output:
         for name in RESULT:
             if (self._folder / name).is_dir():
                 raise IsADirectoryError(None, f"{name} in it is a folder")
-        if (self._folder / PLATES).exists() and not (self._folder / PLATES).is_dir():
-            raise NotADirectoryError(None, f"{PLATES} in it is no folder")
+        for part in PARTS:
+            if (self._folder / part).exists() and not (self._folder / part).is_dir():
+                raise NotADirectoryError(None, f"{part} in it is no folder")
         held = [file for file in (self._recorded, *unfinished(self._recorded)) if file.exists()]
         if self._records and held:
             raise BadInput("a folder without a recording", f"{self._folder} with {held[0].name}", "choose another")
@@ -157,14 +167,29 @@ class Output:
             files["video"] = self._recorded
         elif source.repeats:
             shown = (lambda done, total: progress("annotate", done, total)) if progress else None
-            annotate(source, track, events, self._work / ANNOTATED, progress=shown)
+            with self._magnifier(source, events, track) as magnifier:
+                also = magnifier.push if magnifier else None
+                annotate(source, track, events, self._work / ANNOTATED, progress=shown, also=also)
             names.append(ANNOTATED)
             files["video"] = self._folder / ANNOTATED
+            films = [f"{MAGNIFIED}/{film.name}" for film in magnifier.written] if magnifier else []
+            names += films
+            if magnifier:
+                files["magnified"] = [self._folder / film for film in films]
         try:
             self._replace(names)
         except OSError as error:
             raise self._unwritable(error) from error
         return files
+
+    def _magnifier(
+        self, source: Source, events: Sequence[Event], track: Track
+    ) -> Magnifier | contextlib.nullcontext[None]:
+        if self._magnify is None:
+            return contextlib.nullcontext()
+        names = [f"event-{number:03d}-frame-{event.onset}.mp4" for number, event in enumerate(events, start=1)]
+        fps = source.effective_fps or 25.0
+        return Magnifier(self._work / MAGNIFIED, events, names, track, fps, self._magnify)
 
     def _replace(self, names: Sequence[str]) -> None:
         """Puts the new files in their places and what was there out of the way; an error puts it back."""
@@ -173,8 +198,9 @@ class Output:
         moves += [(self._work / name, self._folder / name) for name in names]
         begun = []
         try:
-            (earlier / PLATES).mkdir(parents=True)
-            (self._folder / PLATES).mkdir(exist_ok=True)
+            for part in PARTS:
+                (earlier / part).mkdir(parents=True)
+                (self._folder / part).mkdir(exist_ok=True)
             for move in moves:
                 begun.append(move)
                 move[0].replace(move[1])
@@ -184,14 +210,17 @@ class Output:
                     after.replace(before)
             raise
         finally:
-            with contextlib.suppress(OSError):  # there is something in it
-                (self._folder / PLATES).rmdir()
+            for part in PARTS:
+                with contextlib.suppress(OSError):  # there is something in it
+                    (self._folder / part).rmdir()
 
     def _replaced(self, names: Sequence[str]) -> list[str]:
         """The files that give way: those of the same names, and all of an earlier result; nobody else's."""
         mine = set(names)
         if is_result(self._folder):
-            mine.update(RESULT, (f"{PLATES}/{plate.name}" for plate in (self._folder / PLATES).glob(PLATE_NAMES)))
+            mine.update(RESULT)
+            for part, pattern in PARTS.items():
+                mine.update(f"{part}/{file.name}" for file in (self._folder / part).glob(pattern))
         return sorted(name for name in mine if (self._folder / name).is_file())
 
     def _unwritable(self, error: OSError) -> BadInput:

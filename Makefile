@@ -1,4 +1,4 @@
-# `make demo`: install and run the main job on embedded data. `make test`: install and run the tests.
+# `make demo`: install and run the main job on embedded data. `make test`: install and run the tests. `make docs`: site/.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One thread for each test worker: oversubscribed threads cost ten times.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -33,8 +33,16 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation --editable '.[dev,onnx]'
+	$(PIP) --no-build-isolation --editable '.[dev,onnx,app]'
 	touch $@ $(VENV)/.installed
 
+# Links and anchors that lead nowhere are errors. The first line of `mkdocs` speaks of its own future.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(PIP) --no-build-isolation --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache demo-out
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache demo-out

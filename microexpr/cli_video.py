@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import json
+import math
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from microexpr.errors import BadInput, MicroexprError
 
 if TYPE_CHECKING:
     from microexpr.types import Event
-    from microexpr.videos import Recording
+    from microexpr.videos import Recording, Status
 
 
 Task = tuple[str, Path | None]  # an input and the folder for its files
@@ -184,8 +185,16 @@ def live(options: argparse.Namespace) -> None:
 
     source: Any = int(options.source) if options.source.isdecimal() else options.source
     console = terminal.console()
+    line = terminal.LiveLine(not options.json)
+
+    def status(now: Status) -> None:
+        if line.on:
+            motion = "no face" if math.isnan(now.level) else f"{now.level:5.2f} px"
+            told = f"{now.frames:,} frames, {now.dropped} dropped, answer in {1000 * now.latency:.0f} ms"
+            line.show(now.level, now.threshold, f"{now.seconds:6.1f} s  {motion}   {told}")
 
     def each(event: Event, latency: float) -> None:
+        line.clear()
         try:
             if options.json:
                 shown = {**event_json(event), "latency_ms": round(1000 * latency, 1)}
@@ -208,12 +217,15 @@ def live(options: argparse.Namespace) -> None:
                 method=options.method,
                 each=each,
                 begun=lambda: terminal.note("press Ctrl-C to end"),
+                status=status,
                 **_detector(options),
             )
     except BaseException as error:
+        line.clear()
         for note in getattr(error, "__notes__", ()):
             terminal.note(note)
         raise
+    line.clear()
     for warning in recording.warnings:
         terminal.note(f"warning: {warning}")
     about = recording.about

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import shutil
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +55,46 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None] | None]:
             bars.update(tasks[step], completed=done, total=total)
 
         yield show
+
+
+class LiveLine:
+    """One line at the bottom of a terminal that is drawn anew; nothing where stderr is no terminal.
+
+    Whoever prints anything else clears it first.
+    """
+
+    SAMPLES = 40
+    LEVELS = " ▁▂▃▄▅▆▇█"
+    PERIOD = 0.1  # seconds between two drawings
+
+    def __init__(self, wanted: bool = True) -> None:
+        self.on = wanted and sys.stderr.isatty()
+        self._recent: deque[float] = deque(maxlen=self.SAMPLES)
+        self._peak, self._drawn = 0.0, -math.inf
+
+    def show(self, level: float, threshold: float, text: str) -> None:
+        """A trace of the levels (the largest of each tenth of a second; 1 is the threshold), and a text."""
+        if not self.on:
+            return
+        share = level / threshold if threshold > 0 else 0.0
+        self._peak = max(self._peak, 0.0 if math.isnan(share) else share)
+        now = time.monotonic()
+        if now - self._drawn < self.PERIOD:
+            return
+        self._recent.append(self._peak)
+        self._peak, self._drawn = 0.0, now
+        steps = len(self.LEVELS) - 1
+        trace = "".join(self.LEVELS[min(steps, round(value * steps / 2))] for value in self._recent)
+        line = f"{trace:>{self.SAMPLES}} {text}"
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\x1b[2K{line[:width]}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Takes the line away."""
+        if self.on:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
 
 
 def note(text: str) -> None:

@@ -55,6 +55,26 @@ class Recording:
     files: dict[str, Path | list[Path]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Status:
+    """How a live run stands after a frame.
+
+    Attributes:
+        seconds: of the frame, on the source's clock, from the first one.
+        level, threshold: motion of the region that stands out most, and what it has to exceed, pixels; NaN without a
+            face.
+        frames, dropped: answered and dropped so far.
+        latency: seconds from the arrival of the frame to its answer.
+    """
+
+    seconds: float
+    level: float
+    threshold: float
+    frames: int
+    dropped: int
+    latency: float
+
+
 def _warn(sentence: str) -> None:
     python_warnings.warn(sentence, UserWarning, stacklevel=2)
 
@@ -112,6 +132,7 @@ def recognize(
     onset: int | None = None,
     apex: int | None = None,
     magnify: float | None = None,
+    evidence: Callable[[Event, Evidence], object] | None = None,
     progress: Progress | None = None,
 ) -> Recording:
     """Finds the facial movements of a video and names the emotion of the micro-expressions among them.
@@ -130,6 +151,7 @@ def recognize(
         apex: number of the frame at which it is largest, where that is known too.
         magnify: also writes a film of each micro-expression with its motion so many times as large, see
             `motion.magnify`; needs `out`.
+        evidence: called with each event that was judged and the pictures that it was judged by, as soon as it is found.
         progress: called with (step, done, total).
 
     Raises:
@@ -139,7 +161,9 @@ def recognize(
     if magnify is not None and out is None:
         raise BadInput("an output folder for magnified films", "none", "give one: --out DIR")
     named = classifier(weights, method)
-    return _recorded(given, out, fps, named, detector, detector_options, spotting, onset, apex, progress, magnify)
+    return _recorded(
+        given, out, fps, named, detector, detector_options, spotting, onset, apex, progress, magnify, evidence
+    )
 
 
 def spot(
@@ -167,6 +191,7 @@ def live(
     spotting: Spotting | None = None,
     each: Callable[[Event, float], object] = lambda event, latency: None,
     begun: Callable[[], object] = lambda: None,
+    status: Callable[[Status], object] | None = None,
 ) -> Recording:
     """Recognizes a camera, or a file paced at its own rate, until it ends or Ctrl-C is pressed.
 
@@ -180,6 +205,7 @@ def live(
         each: called with every event when it is found, and its latency: seconds from the arrival of the frame that
             ended it.
         begun: called when everything is ready, before the first frame.
+        status: called after every frame, before the next one is taken: be quick.
         fps, weights, method, detector, detector_options, spotting: see `recognize`; a camera is asked for `fps`.
 
     Returns:
@@ -215,7 +241,11 @@ def live(
                     begin = frame.seconds if math.isnan(begin) else begin
                     for event in recognizer.push(frame):
                         found(event, time.perf_counter() - arrival)
-                    latencies.add(time.perf_counter() - arrival)
+                    latency = time.perf_counter() - arrival
+                    latencies.add(latency)
+                    if status:
+                        now, level, threshold = frame.seconds - begin, recognizer.level, recognizer.threshold
+                        status(Status(now, level, threshold, recognizer.frames, ahead.dropped, latency))
                     add_to(track, recognizer)
                     unseen.add(last_of(recognizer))
                     if video:
@@ -249,6 +279,7 @@ def _recorded(
     apex: int | None,
     progress: Progress | None,
     magnify: float | None = None,
+    evidence: Callable[[Event, Evidence], object] | None = None,
 ) -> Recording:
     if apex is not None and (onset is None or apex <= onset):
         first = "no onset" if onset is None else f"onset {onset}"
@@ -260,9 +291,9 @@ def _recorded(
         output = None if out is None else stack.enter_context(Output(Path(out), given, magnify=magnify))
         recognizer: Recognizer | GivenClip
         if onset is None:
-            recognizer = Recognizer(finder, named, spotting, keep=output is not None)
+            recognizer = Recognizer(finder, named, spotting, keep=bool(output or evidence))
         else:
-            recognizer = GivenClip(finder, onset, apex, named, spotting, keep=output is not None)
+            recognizer = GivenClip(finder, onset, apex, named, spotting, keep=bool(output or evidence))
 
         def each(tracked: Tracked) -> None:
             add_to(track, recognizer)
@@ -272,8 +303,11 @@ def _recorded(
 
         for event in events_of(source, recognizer, each):
             events.append(event)
+            seen = recognizer.evidence(event)
+            if evidence and seen:
+                evidence(event, seen)
             if output:
-                output.keep(event, recognizer.evidence(event), track, named.name if named else "")
+                output.keep(event, seen, track, named.name if named else "")
         warnings = [*source.warnings, *recognizer.notes, *(unseen.sentences() if onset is None else [])]
         about = {**_about(source, recognizer, finder, named, spotting, track), "warnings": warnings}
         files = output.finish(source, events, about, track, progress=progress) if output else {}

@@ -87,6 +87,18 @@ def test_a_recording_begins_at_zero_and_events_keep_the_clock(smile, tmp_path, m
     assert plate.is_file()
 
 
+def test_a_live_run_tells_how_it_stands(smile):
+    told = []
+    recording = microexpr.live(smile, fps=100, detector="precropped", status=told.append)
+    assert len(told) == told[-1].frames == recording.about["frames"]
+    assert told[0].seconds == 0
+    assert told[-1].seconds == pytest.approx(recording.track.seconds[-1])
+    assert told[-1].dropped == recording.about["dropped"]
+    assert all(one.latency >= 0 for one in told)
+    levels = [(one.level, one.threshold) for one in told]
+    np.testing.assert_allclose(levels, np.stack([recording.track.strength, recording.track.threshold], 1))
+
+
 def test_a_rate_is_any_number_and_what_is_none_is_told_in_one_line():
     """In a process of its own: here the types of the arguments would be checked before."""
     code = (

@@ -36,7 +36,7 @@ def test_the_line_shows_the_largest_level_of_each_tenth(screen, clock, monkeypat
     monkeypatch.setenv("COLUMNS", "200")
     line = terminal.LiveLine()
     for step in range(30):
-        clock[0] = 100 + 0.025 * step  # every fourth one is drawn
+        clock[0] = 100 + step / 32  # every fourth one is drawn
         line.show(4.0 if step == 10 else 0.0, 2.0, f"frame {step}")
     lines = drawn(screen)
     assert [one.rpartition("frame ")[2] for one in lines] == [f"{step}" for step in range(0, 30, 4)]

@@ -210,7 +210,7 @@ def features_table(name: str) -> str:
             start = f"{match[1]}, {match[2]}, {match[3]} numbers a clip"
             minutes = value[f"{start}, minutes for 442 clips on 2 cores, projected"]
             memory = value[f"{start}, largest memory of a worker, MiB"]
-            cells = [f"`{match[1]}`", match[3], f"{seconds:.3f} s", f"{minutes:.1f} min", f"{memory:.0f} MiB"]
+            cells = [f"`{match[1]}`", match[3], f"{seconds:.3f} s", f"{60 * minutes:.0f} s", f"{memory:.0f} MiB"]
             lines.append(cells)
     return _markdown(["method", "numbers", "a clip, one core", "442 clips, two cores", "memory of a worker"], lines)
 

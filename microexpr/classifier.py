@@ -87,7 +87,8 @@ def classifier(weights: Path | str | None = None, method: str | None = None) -> 
         method: the weights of this method that come with the package.
 
     Raises:
-        BadInput: both were given, or the file holds no weights of ours, or ones whose record is damaged.
+        BadInput: both were given, or the file holds no weights of ours, ones whose record is damaged, or ones of a
+            method that needs every frame of a movement.
         UnknownName: no weights of that name or method come with the package.
     """
     from microexpr.methods import weights as files
@@ -104,6 +105,10 @@ def classifier(weights: Path | str | None = None, method: str | None = None) -> 
     if not (file.suffix or file.exists()):  # a name, not a path
         file = files.shipped_file(str(weights))
     fitted, metadata = files.load(file)
+    if getattr(fitted, "sequence", False):
+        came = f"{file}, of {metadata['method']}, which looks at every frame from onset to offset"
+        expected = "weights that judge a movement by its onset and apex, all that is kept of a video"
+        raise BadInput(expected, came, "use weights of another method; evaluate tells how good these are")
     classes, record = metadata["classes"], metadata["record"]
     known = record if isinstance(record, dict) else {}
     temperature, threshold = known.get("temperature", 1.0), known.get("threshold", 0.0)

@@ -177,6 +177,8 @@ class Method(TypingProtocol):
     Optional, used where a method has them:
 
     - ``seeded = False`` on a class whose seed changes nothing, so that several seeds are one run;
+    - ``sequence = True`` on a class that needs every frame of a movement, not onset and apex alone, so that it judges
+      annotated clips and no videos;
     - ``trace(x, y, subjects, watch)``, for a method with a field ``epochs``: fits like `fit` and returns the class
       probabilities of the rows ``watch`` after every epoch, "epoch clip class". The last epoch is what `fit` and
       `predict_proba` give, watching changes nothing, and the first epochs do not depend on how many follow: a method

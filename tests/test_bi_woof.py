@@ -207,6 +207,18 @@ def test_a_clip_with_frames_can_take_the_form_of_the_published_maps():
     assert np.abs(published.represent(clip) - BiWOOF(flow_mode="clg").represent(clip)).max() > 0.01
 
 
+def test_settings_reach_the_feature():
+    clip, usual = clip_with_frames(*moved_pictures()), {"size": 64, "flow_mode": "clg"}
+    base = BiWOOF(**usual).represent(clip)
+    changes = [{"blocks": 4}, {"bins": 6}, {"overlap": 0}, {"strain_pooling": "mean"}]
+    for changed in [*changes, {"size": 56}, {"flow_mode": "tvl1"}, {"representation": "published"}]:
+        method = BiWOOF(**{**usual, **changed})
+        found = method.represent(clip)
+        assert found.shape == (method.feature_count,)
+        assert found.shape != base.shape or np.abs(found - base).max() > 1e-4, changed
+        np.testing.assert_array_equal(found, features_of_clip(clip, **{**usual, **changed}))
+
+
 def test_constant_frames_give_zeros():
     still = np.full((96, 96, 3), 128, np.uint8)
     for representation in bi_woof.REPRESENTATIONS:

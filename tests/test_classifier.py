@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from microexpr import methods
 from microexpr.classifier import WeightsClassifier, classifier, published_form
 from microexpr.errors import BadInput, UnknownName
 from microexpr.faces.detect import EYE_DISTANCE, EYES_FROM_TOP
@@ -206,3 +207,19 @@ def test_names_that_are_none():
         classifier("nothing.safetensors")
     with pytest.raises(BadInput, match="--weights or --method, got both"):
         classifier("mjfn-megc2019", "mjfn")
+
+
+SEQUENCES = {name for name in methods.names() if getattr(methods.kind_of(name), "sequence", False)}
+
+
+@pytest.mark.parametrize("name", sorted(SEQUENCES))
+def test_a_method_that_looks_at_every_frame_is_refused(name, tmp_path, monkeypatch):
+    """Onset and apex are all that is kept of a movement in a video."""
+    method = methods.create(name)
+    monkeypatch.setattr(weights, "load", lambda file: (method, {"method": name, "classes": [], "record": {}}))
+    with pytest.raises(BadInput, match=f"of {name}, which looks at every frame from onset to offset"):
+        classifier(tmp_path / "weights.safetensors")
+
+
+def test_lbp_top_and_atnet_are_such_methods():
+    assert {"lbp-top", "atnet"} == SEQUENCES

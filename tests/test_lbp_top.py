@@ -5,13 +5,13 @@ import pickle
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
 
 from microexpr import methods
 from microexpr.errors import BadInput
-from microexpr.methods import lbp_top
+from microexpr.methods import lbp_top, weights
+from microexpr.methods._directions import square
 from microexpr.methods._temporal import INTERPOLATIONS, brought_to, linear_weights, tim_weights
 from microexpr.methods.lbp_top import FAST, LBPTOP, features, features_of_clip
 from microexpr.methods.transformers import LBPTOPTransformer
@@ -193,6 +193,7 @@ def test_the_fast_settings():
         ([texture()[0], texture()[0, :30]], {}, "frames of one size, got 32x32 and then 32x30 in frame 1"),
         (texture(width=8), {}, "at least 9x8 pixels for 3x2 blocks and radii of 3 and 3, got 8x32; use larger frames"),
         (texture(height=7), {}, "at least 9x8 pixels for 3x2 blocks and radii of 3 and 3, got 32x7"),
+        (texture(height=7), {"radii": (2, 3, 3)}, "at least 7x8 pixels for 3x2 blocks and radii of 2 and 3, got 32x7"),
         (texture(), {"radii": (3, 3, 4)}, "at least 9 frames long, for the radius 4 .* 1 block, got one 8 frames long"),
         (texture(), {"radii": (20, 3, 3)}, "at least 43 wide"),
         (texture(), {"length": 1}, "length"),
@@ -279,11 +280,25 @@ def test_the_machine_is_chosen_on_the_training_subjects():
     assert (fixed.c_, fixed.kernel_) == (0.7, "rbf")
 
 
+def test_radii_that_are_not_whole_go_through_a_file(tmp_path):
+    method = LBPTOP(**SMALL, radii=(1.5, 2.0, 3.0), c=1.0, kernel="linear")
+    x = np.stack([method.represent(frame_clip(number, number % 3, "sub00")) for number in range(6)])
+    method.fit(x, np.arange(6) % 3, ["a"] * 6)
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(weights.to_bytes(method, "lbp-top", ("negative", "positive", "surprise"), {}))
+    loaded, _ = weights.load(file)
+    assert loaded == method
+
+
 def test_settings_come_from_text():
     method = methods.create("lbp-top", blocks="(5, 5, 2)", neighbors="[4, 4, 4]", coding="full", overlap="0")
     assert method == LBPTOP(blocks=(5, 5, 2), neighbors=(4, 4, 4), coding="full", overlap=0.0)
+    assert methods.create("lbp-top", radii="(1.5, 2, 3)").radii == (1.5, 2.0, 3.0)
+    assert methods.create("lbp-top", radii=[1, 2, 3]).radii == (1.0, 2.0, 3.0)
     for settings, message in (
         ({"blocks": "8"}, "blocks to be three"),
+        ({"blocks": "(8, 8, 1.5)"}, "blocks"),
+        ({"radii": "(1, 2, 'x')"}, "radii"),
         ({"length": "6"}, "at least 7 frames long"),
         ({"kernel": "sigmoid"}, "kernel"),
         ({"c": "-1"}, "c to be a number"),
@@ -315,8 +330,9 @@ def test_it_goes_to_a_worker_and_imports_little():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_opencv_averages_over_areas():
-    """What `features` relies on where frames shrink."""
+def test_frames_are_averaged_where_they_shrink_and_interpolated_where_they_grow():
+    """By hand: of four pixels the mean; between 0 and 100, at -1/4, 1/4, 3/4 and 5/4 of the way, 0, 25, 75, 100."""
     frame = texture(10, 1, 6, 6)[0]
-    found = cv2.resize(frame, (3, 3), interpolation=cv2.INTER_AREA)
-    assert np.abs(found - frame.reshape(3, 2, 3, 2).mean((1, 3))).max() <= 0.5
+    assert np.abs(square(frame, 3) - frame.reshape(3, 2, 3, 2).mean((1, 3))).max() <= 0.5
+    assert square(np.array([[0, 100]] * 2, np.uint8), 4).tolist() == [[0, 25, 75, 100]] * 4
+    assert square(np.array([[0, 100]] * 9, np.uint8), 4).tolist() == [[0, 25, 75, 100]] * 4

@@ -242,6 +242,9 @@ def test_a_region_that_the_picture_cuts_off_gives_zeros():
         (field(), {"landmarks": np.zeros((49, 2))}, "66 or 68 landmarks"),
         (field(), {"landmarks": np.zeros((68, 2))}, "landmarks of a face"),
         (field(), {"landmarks": np.full((68, 2), np.nan)}, "landmarks of a face"),
+        (field(), {"landmarks": np.zeros((68, 3))}, r'landmarks "points 2", .* shape \(68, 3\)'),
+        (field(), {"landmarks": np.zeros((1, 68, 2))}, r'landmarks "points 2", .* shape \(1, 68, 2\)'),
+        (field(), {"landmarks": np.zeros(136)}, r'landmarks "points 2", .* shape \(136,\)'),
         (field(), {"drift": "rigid"}, "affine, translation, none"),
         (field(), {"beta": 1.5}, "beta"),
     ],
@@ -278,6 +281,16 @@ def test_a_clip_gives_the_feature_of_its_flows():
     np.testing.assert_array_equal(features_of_clip(clip, size=48, drift="none"), features(flows, drift="none"))
 
 
+def test_settings_reach_the_feature():
+    clip = frame_clip(2, 2, "sub00")
+    base = mdmo.MDMO(size=48)
+    np.testing.assert_array_equal(base.represent(clip), features_of_clip(clip, size=48))
+    for changed in ({"beta": 0.5}, {"drift": "none"}, {"frames": 2}, {"size": 56}, {"flow_mode": "tvl1"}):
+        found = mdmo.MDMO(**{"size": 48, **changed}).represent(clip)
+        assert np.abs(found - base.represent(clip)).max() > 1e-3, changed
+        np.testing.assert_array_equal(found, features_of_clip(clip, **{"size": 48, **changed}))
+
+
 def test_rendered_expressions_move_the_regions_they_should():
     """Brows in a surprise, mouth and cheeks in a smile; a moving head is taken off."""
     names = list(MDMO)
@@ -309,6 +322,13 @@ def test_short_clips(length):
 def test_a_clip_without_ends_is_told(missing):
     with pytest.raises(BadInput, match="onset and a later offset or apex"):
         features_of_clip(dataclasses.replace(frame_clip(0, 0, "sub00"), **missing))
+
+
+@pytest.mark.parametrize("settings", [{"frames": -1}, {"size": 31}, {"size": -48}])
+@pytest.mark.parametrize("clip", [frame_clip(0, 0, "sub00"), flow_clip(0, 0, "sub00")])
+def test_a_wrong_setting_of_a_clip_is_told(clip, settings):
+    with pytest.raises(BadInput, match=f"{next(iter(settings))} to be a number of at least"):
+        features_of_clip(clip, **settings)
 
 
 class Plain:

@@ -191,6 +191,13 @@ def test_what_keeps_still_does_not_count():
     assert np.abs(motion[0] - motion[1]).max() > 0.01
 
 
+def test_a_region_of_just_that_magnitude_keeps_still():
+    atom = np.zeros((1, 72), np.float32)
+    atom[0, :2] = 0.25, 0.5  # magnitudes of 0.5 and 1 with a beta of 0.5
+    for still, moving in ((0.5, 1), (0.49, 2)):
+        assert np.count_nonzero(sparse(atom, 0.5, still)[1]) == moving
+
+
 def test_the_distance_by_hand():
     """Motion of one region to the right, of the same to the left, of another one; half as much; none."""
     motions = np.zeros((5, 72))
@@ -295,6 +302,19 @@ def test_constants_that_are_set_are_taken_and_others_chosen_without_the_rows_hel
     assert seen == [(12, 4, 0.2, sparse_mdmo.SMOOTHNESSES[0])]
 
 
+def test_the_machines_of_the_choice_see_other_subjects_only(monkeypatch):
+    """Two options in three folds are six machines of 8 of the 12 rows; the split is the shared one, by subject."""
+    x, y, subjects = atoms(clips=12), np.arange(12) % 3, [f"s{n // 2}" for n in range(12)]
+    rows, asked, train, inner_folds = [], [], _svm.train, _svm.inner_folds
+    monkeypatch.setattr(_svm, "train", lambda codes, *rest: rows.append(len(codes)) or train(codes, *rest))
+    monkeypatch.setattr(
+        _svm, "inner_folds", lambda y, given, *folds: asked.append((given, *folds)) or inner_folds(y, given, *folds)
+    )
+    SparseMDMO(words=4, sparsity=0.2, c=1.0, kernel="linear").fit(x, y, subjects)
+    assert rows == [8] * 6 + [12]
+    assert asked[0] == (subjects, sparse_mdmo.FOLDS)
+
+
 def test_the_choice_takes_what_scores_best(monkeypatch):
     """A weight that kills every code can't be the best one."""
     monkeypatch.setattr(sparse_mdmo, "SPARSITIES", (50.0, 0.1))
@@ -341,6 +361,19 @@ class Still:
         return np.full((48, 48, 3), 90, np.uint8)
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_wrong_number_of_atoms_is_told(count):
+    with pytest.raises(BadInput, match="atoms to be a number of at least 1"):
+        features_of_clip(frame_clip(0, 0, "sub00"), atoms=count)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_atoms_of_magnitudes_or_angles_alone_are_not_coded(beta):
+    """The one can't be read off them, or the other."""
+    with pytest.raises(BadInput, match="beta to be a number from"):
+        Coder(np.eye(72), beta=beta).prepared(atoms()[0])
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_short_clips(length):
     """One frame is no motion; two and three are used as far as they go."""
@@ -358,6 +391,26 @@ def test_a_clip_without_frames_is_refused():
     bare = dataclasses.replace(frame_clip(0, 0, "sub00"), frames=None)
     with pytest.raises(BadInput, match="a clip with frames"):
         features_of_clip(bare)
+
+
+def test_settings_reach_the_atoms_and_the_coder():
+    clip, x = frame_clip(2, 2, "sub00"), atoms()
+    base = SparseMDMO(**QUICK)
+    changes = [{"atoms": 3}, {"beta": 0.5}, {"drift": "none"}, {"size": 40}, {"flow_mode": "tvl1"}]
+    for changed in changes:
+        other = SparseMDMO(**{**QUICK, **changed})
+        found = other.represent(clip)
+        assert found.shape == (other.atoms, 72)
+        assert found.shape != base.represent(clip).shape or (found != base.represent(clip)).any(), changed
+
+    def pooled(method):
+        coder = method.learned(x)
+        return coder.pooled([coder.prepared(clip) for clip in x])
+
+    changes = [{"still": 0.6}, {"neighbors": 1}, {"pooling": "mean"}, {"iterations": 1}, {"seed": 1}]
+    for changed in [*changes, {"words": 5}, {"sparsity": 0.3}, {"smoothness": 0.01}]:
+        found = pooled(SparseMDMO(**{**QUICK, **changed}))
+        assert found.shape != pooled(base).shape or (found != pooled(base)).any(), changed
 
 
 @pytest.mark.parametrize(
@@ -426,8 +479,9 @@ def test_the_transformer_learns_and_codes():
         transformer.transform(flows)
     with pytest.raises(BadInput, match="at least one clip"):
         transformer.fit([])
-    with pytest.raises(BadInput, match="pooling"):
-        SparseMDMOTransformer(pooling="sum").fit(flows)
+    for wrong in ({"pooling": "sum"}, {"words": 0}):  # 0 leaves the choice to the method, which has labels
+        with pytest.raises(BadInput, match=next(iter(wrong))):
+            SparseMDMOTransformer(**wrong).fit(flows)
     found = transformer.fit(flows).transform([flows[0], flows[1][:2], flows[2][0]])  # clips may differ in length
     assert found.shape == (3, 8)
     coder = SparseMDMO(words=8, sparsity=0.1, smoothness=0.05).learned([features(f, drift="none") for f in flows])

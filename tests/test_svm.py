@@ -35,18 +35,56 @@ def ring(count=60, seed=0):
 
 
 @pytest.mark.parametrize("kernel", CURVED)
+@pytest.mark.parametrize("c", [0.3, 3.0])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_scores_are_those_of_scikit_learn(kernel, classes):
+def test_scores_are_those_of_scikit_learn(kernel, classes, c):
     from sklearn.svm import SVC
 
     x, y, _ = rows()
     x, y = x[y < classes], y[y < classes]
     new = np.random.default_rng(1).normal(size=(20, x.shape[1]))
-    found = _svm.train(x, y, 3.0, kernel).scores(new)
+    found = _svm.train(x, y, c, kernel).scores(new)
     assert found.shape == (20, classes)
     for number in range(classes):
-        one = SVC(C=3.0, kernel=kernel, gamma="scale", tol=1e-6).fit(x.astype(float), y == number)
+        one = SVC(C=c, kernel=kernel, gamma="scale", tol=1e-6).fit(x.astype(float), y == number)
         np.testing.assert_allclose(found[:, number], one.decision_function(new), atol=5e-3)
+
+
+@pytest.mark.parametrize("features", [1, 2, 1500])
+def test_a_linear_machine_by_hand(features):
+    """Two rows, -1 and 1 on one axis: w^2 / 2 + 2 C (1 - w)^2 is least at w = 4 C / (1 + 4 C), with no intercept.
+
+    With one and two features solved in the primal, with 1,500 in the dual.
+    """
+    x = np.zeros((2, features))
+    x[:, 0] = -1, 1
+    for c in (0.1, 1.0, 10.0):
+        machine = _svm.train(x, np.array([1, 2]), c)
+        expected = np.zeros((2, features))
+        expected[:, 0] = np.array([-1, 1]) * 4 * c / (1 + 4 * c)
+        np.testing.assert_allclose(machine.coefficients, expected, atol=1e-3)
+        np.testing.assert_allclose(machine.intercepts, 0, atol=1e-3)
+        assert machine.classes.tolist() == [1, 2]
+
+
+def test_primal_and_dual_give_one_machine(monkeypatch):
+    x, y, _ = rows(36, 60)
+    primal = _svm.train(x, y, 0.3)
+    monkeypatch.setattr(_kernels, "FEW", 0)
+    dual = _svm.train(x, y, 0.3)
+    np.testing.assert_allclose(dual.coefficients, primal.coefficients, atol=2e-3)
+    assert (dual.coefficients != primal.coefficients).any(), "both were solved the same way"
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(("count", "features"), [(36, 72), (36, 200), (90, 72)])
+def test_equal_rows_of_other_classes_are_learned_without_a_warning(count, features, kernel):
+    """Warnings are errors here: in the dual the linear machine does not converge on them."""
+    x, y, _ = rows(count, features)
+    x[::3], x[1::5] = x[0], x[1]
+    for c in (0.1, 100.0):
+        assert np.isfinite(_svm.train(x, y, c, kernel).scores(x)).all()
+        assert np.isfinite(_svm.train(np.repeat(x[:1], count, axis=0), y, c, kernel).scores(x)).all()
 
 
 def test_a_gaussian_machine_by_hand():

@@ -31,7 +31,7 @@ SMALLEST_SIZE = 32  # of a clip's fields: the mean face has 12 pixels between it
 
 
 def directions(
-    flows: np.ndarray, *, landmarks: Float[np.ndarray, "points 2"] | None = None, drift: str = "affine"
+    flows: np.ndarray, *, landmarks: np.ndarray | None = None, drift: str = "affine"
 ) -> Float64[np.ndarray, "frame 36 2"]:
     """The main direction of every region in every frame.
 
@@ -60,6 +60,9 @@ def directions(
         raise BadInput("finite flow fields", "vectors that are not", "mask or fill them first")
     height, width = fields.shape[2:]
     points = MEAN_LANDMARKS * [width, height] - 0.5 if landmarks is None else np.asarray(landmarks, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        came = f"an array of shape {points.shape}"
+        raise BadInput('landmarks "points 2", x and y of each', came, "leave out what else there is of a point")
     regions = regions_of(points, (height, width))
     return np.stack([main_directions(without_drift(field, points, drift), regions) for field in fields])
 
@@ -168,9 +171,12 @@ def directions_of_clip(
         drift: as for `directions`.
 
     Raises:
-        BadInput: the clip has neither frames nor a map, fewer than two frames, or frames that are too small.
+        BadInput: the clip has neither frames nor a map, fewer than two frames, or frames that are too small; or a
+            setting is wrong.
     """
     check_choice("drift", drift, DRIFTS)
+    check_range("size", size, SMALLEST_SIZE)
+    check_range("frames", frames, 0)
     if clip.frames is None:
         enlarged = clip_flow(clip, size=size)
         return main_directions(enlarged, regions_of(map_landmarks(size), (size, size)))[None]
@@ -221,9 +227,15 @@ def _gray(frame: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{s
     if min(height, width) < SMALLEST:
         expected, advice = f"frames of at least {SMALLEST}x{SMALLEST} pixels", "use a larger crop of the face"
         raise BadInput(expected, f"{width}x{height}", advice)
-    how = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_LINEAR
-    gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-    return cv2.resize(gray, (size, size), interpolation=how).astype(np.uint8)
+    return square(cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY), size)
+
+
+def square(gray: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, "{size} {size}"]:
+    """Gray levels in a square: averaged over areas where both sides shrink, else interpolated linearly."""
+    import cv2
+
+    how = cv2.INTER_AREA if min(gray.shape) >= size else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(gray), (size, size), interpolation=how).astype(np.uint8)
 
 
 def check_settings(method: Any) -> None:

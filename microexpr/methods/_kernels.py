@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Float64, Int
 KERNELS = ("linear", "poly", "rbf")
 # Of the polynomial kernel: scikit-learn's defaults.
 DEGREE, OFFSET = 3, 0.0
+# Features below which a linear machine is always solved in the primal.
+FEW = 1000
 LINEAR_ARRAYS = {"coefficients", "intercepts", "classes"}
 
 
@@ -104,14 +106,15 @@ def train(
 def fit_linear(x: Float[np.ndarray, "clip feature"], y: Int[np.ndarray, " clip"], c: float) -> Machine:
     """A linear machine (scikit-learn's LinearSVC).
 
-    Solved in the smaller of both spaces: with few features the dual needs many more rounds, and may not end.
+    Solved in the primal where there are fewer features than rows, or than `FEW`, else in the dual. With few features
+    the dual does not end where rows of several classes are equal, with many the primal is slow.
     """
     from sklearn.svm import LinearSVC
 
     present = np.unique(y)
     if len(present) == 1:  # one class in the training rows: nothing to separate, that class is the answer
         return Machine(np.zeros((1, x.shape[1])), np.zeros(1), present)
-    dual = x.shape[1] >= len(x)
+    dual = x.shape[1] >= max(len(x), FEW)
     machine = LinearSVC(C=c, dual=dual, max_iter=20_000, random_state=0).fit(x, y)
     coefficients, intercepts = machine.coef_, machine.intercept_
     if len(present) == 2:  # scikit-learn keeps one line for two classes

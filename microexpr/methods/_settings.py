@@ -65,8 +65,9 @@ def _like(default: Any, value: Any, name: str) -> Any:
     if isinstance(default, tuple):
         if isinstance(value, int | float | str):
             value = (value,)
-        if isinstance(value, list | tuple) and all(isinstance(item, int) for item in value):
-            return tuple(value)
+        kind = float if any(isinstance(item, float) for item in default) else int
+        if isinstance(value, list | tuple) and all(isinstance(item, int | kind) for item in value):
+            return tuple(map(kind, value))
     elif isinstance(default, bool):
         if isinstance(value, bool):
             return value

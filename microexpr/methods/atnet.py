@@ -110,6 +110,7 @@ class ATNet:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"frames"})
+    sequence: ClassVar[bool] = True  # its second stream follows the flow around the apex
     class_weights: ClassVar[str] = "none"
     shuffle: ClassVar[bool] = True
     views: ClassVar[int] = 1

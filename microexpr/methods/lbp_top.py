@@ -25,7 +25,7 @@ from jaxtyping import Float32, UInt8
 from microexpr.errors import BadInput
 from microexpr.kernels import lbp
 from microexpr.methods import _svm
-from microexpr.methods._directions import ends
+from microexpr.methods._directions import ends, square
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.methods._temporal import INTERPOLATIONS, brought_to
 from microexpr.types import Clip
@@ -77,7 +77,7 @@ def features(
         **{"neighbors": neighbors, "radii": radii, "coding": coding},
     }
     _check(size, length, interpolation, patterns)
-    gray = [_resized(frame, size) for frame in _grays(frames, blocks, radii)]
+    gray = [square(frame, size) for frame in _grays(frames, blocks, radii)]
     volume = brought_to(np.array(gray, np.uint8).reshape(len(gray), size, size), length, interpolation)
     return lbp.histograms(volume, **patterns).reshape(-1)
 
@@ -136,13 +136,6 @@ def _grays(
         yield frame if frame.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
 
 
-def _resized(gray: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, "{size} {size}"]:
-    import cv2
-
-    how = cv2.INTER_AREA if min(gray.shape) >= size else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(gray), (size, size), interpolation=how).astype(np.uint8)
-
-
 @dataclass
 class LBPTOP:
     """Histograms of local binary patterns on three orthogonal planes, with an SVM, one class against the rest.
@@ -165,6 +158,7 @@ class LBPTOP:
 
     needs: ClassVar[frozenset[str]] = frozenset({"frames"})
     seeded: ClassVar[bool] = False
+    sequence: ClassVar[bool] = True  # onset and apex alone are no texture over time
     grid: ClassVar[tuple[float, ...]] = GRID
     kernels: ClassVar[tuple[str, ...]] = ("linear", "poly")  # ELBPTOP: linear; meb: polynomial
 
@@ -176,7 +170,7 @@ class LBPTOP:
     blocks: tuple[int, ...] = (8, 8, 1)
     overlap: float = 0.7
     neighbors: tuple[int, ...] = (8, 8, 8)
-    radii: tuple[float, ...] = (3, 3, 3)
+    radii: tuple[float, ...] = (3.0, 3.0, 3.0)
     coding: str = "uniform"
     c: float | None = None
     kernel: str = "chosen"

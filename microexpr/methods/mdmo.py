@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float32, Float64
 
 from microexpr.faces.regions import MDMO_REGIONS
 from microexpr.methods import _svm
@@ -30,7 +30,7 @@ GRID = (0.1, 1.0, 10.0, 100.0)
 def features(
     flows: np.ndarray,
     *,
-    landmarks: Float[np.ndarray, "points 2"] | None = None,
+    landmarks: np.ndarray | None = None,
     drift: str = "affine",
     beta: float = 0.8,
 ) -> Float32[np.ndarray, " 72"]:

@@ -30,6 +30,7 @@ from microexpr.methods.mdmo import GRID, weighted
 from microexpr.types import Clip
 
 POOLINGS = ("max", "mean")
+BETAS = (0.01, 0.99)  # from, to: both magnitudes and angles can be read off an atom
 # What is chosen from where a constant is not set; FOLDS of the inner split it is chosen on.
 WORDS, SPARSITIES, SMOOTHNESSES = (32, 64), (0.1, 0.3), (0.01, 0.1)
 FOLDS = 3
@@ -42,7 +43,7 @@ Prepared = tuple[Float64[np.ndarray, "_ 72"], Graph]
 def features(
     flows: np.ndarray,
     *,
-    landmarks: Float[np.ndarray, "points 2"] | None = None,
+    landmarks: np.ndarray | None = None,
     drift: str = "affine",
     beta: float = 0.8,
 ) -> Float32[np.ndarray, "frame 72"]:
@@ -68,6 +69,7 @@ def features_of_clip(
     """
     if clip.frames is None:
         raise BadInput("a clip with frames", f"{clip.key} without", "load a data set with frames")
+    check_range("atoms", atoms, 1)
     numbers = spread(*ends(clip), atoms)
     found = directions_of_clip(clip, size=size, flow_mode=flow_mode, frames=atoms, drift=drift)
     return _weighted_frames(found[np.unique(numbers, return_inverse=True)[1]], beta)
@@ -91,7 +93,11 @@ def sparse(
     Returns:
         the atoms, scaled to length 1, and u and v of all regions, what `kernels.sparse_codes.nearest` compares: a
         region that keeps still in two atoms does not count between them.
+
+    Raises:
+        BadInput: beta leaves no magnitudes or no angles.
     """
+    check_range("beta", beta, *BETAS)
     exact = atoms.astype(np.float64)
     rho, theta = exact[:, :MDMO_REGIONS] / beta, exact[:, MDMO_REGIONS:] / (1 - beta)
     moving = rho > still
@@ -203,7 +209,7 @@ class SparseMDMO:
         check_settings(self)
         for name, low in (("atoms", 1), ("neighbors", 1), ("words", 0), ("iterations", 1)):
             check_range(name, getattr(self, name), low)
-        check_range("beta", self.beta, 0.01, 0.99)
+        check_range("beta", self.beta, *BETAS)
         check_range("still", self.still, 0, 1)
         for name in ("sparsity", "smoothness"):
             if getattr(self, name) is not None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Real
+from jaxtyping import Float32, Float64, Real
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from microexpr.errors import BadInput
 from microexpr.methods import bi_woof, lbp_top, mdmo, sparse_mdmo
+from microexpr.methods._settings import check_range
 
 # Of a clip: gray "h w" or RGB "h w 3".
 Frames = Sequence[np.ndarray] | np.ndarray
@@ -109,9 +110,7 @@ class MDMOTransformer(TransformerMixin, BaseEstimator):
     landmarks : of all clips, as for `mdmo.features`; None takes the mean face.
     """
 
-    def __init__(
-        self, drift: str = "affine", beta: float = 0.8, landmarks: Float[np.ndarray, "points 2"] | None = None
-    ) -> None:
+    def __init__(self, drift: str = "affine", beta: float = 0.8, landmarks: np.ndarray | None = None) -> None:
         self.drift = drift
         self.beta = beta
         self.landmarks = landmarks
@@ -138,7 +137,7 @@ class SparseMDMOTransformer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    words, iterations, seed : of the dictionary, as for `sparse_mdmo.SparseMDMO`.
+    words, iterations, seed : of the dictionary, as for `sparse_mdmo.SparseMDMO`, but nothing is chosen here.
     sparsity, smoothness, neighbors, still, pooling : as for `sparse_mdmo.Coder`.
     drift, beta : as for `sparse_mdmo.features`.
     landmarks : of all clips, as for `sparse_mdmo.features`; None takes the mean face.
@@ -155,7 +154,7 @@ class SparseMDMOTransformer(TransformerMixin, BaseEstimator):
         iterations: int = 20,
         drift: str = "affine",
         beta: float = 0.8,
-        landmarks: Float[np.ndarray, "points 2"] | None = None,
+        landmarks: np.ndarray | None = None,
         seed: int = 0,
     ) -> None:
         self.words = words
@@ -176,6 +175,7 @@ class SparseMDMOTransformer(TransformerMixin, BaseEstimator):
         Raises:
             BadInput: there is no clip, a parameter is wrong, or as for `sparse_mdmo.features`.
         """
+        check_range("words", self.words, 1)
         names = ("words", "sparsity", "smoothness", "neighbors", "still", "pooling", "iterations", "drift", "beta")
         settings = sparse_mdmo.SparseMDMO(seed=self.seed, **{name: getattr(self, name) for name in names})
         self.coder_ = settings.learned(self._atoms(flows))

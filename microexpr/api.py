@@ -302,6 +302,8 @@ def train(
         "subjects": len({clip.subject for clip in labelled.clips}),
         "counts": {name: int((labelled.labels == number).sum()) for number, name in enumerate(protocol.classes)},
         "data": record.data_digest(labelled.clips),
+        **({"options": dict(data.options)} if data.options else {}),
+        **({"preparation": dict(data.preparation)} if data.preparation else {}),
         "input": "flow map" if all(clip.frames is None for clip in labelled.clips) else "frames",
         "versions": record.versions(),
     }

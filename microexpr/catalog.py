@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +49,19 @@ def describe_dataset(name: str) -> dict[str, Any]:
         "licence": module.LICENCE,
         "how_to_get": module.HOW_TO_GET,
         "expected": "\n".join(line.strip() for line in module.EXPECTED_TREE.strip().splitlines()),
-        "root": f"--root, or the environment variable {datasets.root_variable(name)}",
+        "root": _root(name, getattr(module, "MEMBERS", ())),
         **({"settings": _options(module.OPTIONS)} if getattr(module, "OPTIONS", None) else {}),
         "cite": module.CITATION,
     }
+
+
+def _root(name: str, members: Iterable[str]) -> str:
+    """How the folder of a data set is given, or those of its members."""
+    from microexpr import datasets
+
+    options = " ".join(f"--root {member}=DIR" for member in members) or "--root"
+    variables = " ".join(map(datasets.root_variable, members)) or datasets.root_variable(name)
+    return f"{options}, or the environment variable{'s' if members else ''} {variables}"
 
 
 def _options(options: Mapping[str, tuple[str, ...]]) -> str:

@@ -44,7 +44,7 @@ def root_of(options: argparse.Namespace) -> Any:
         return pairs("--root", options.root, "MEMBER=DIR", "casme2=/data/CASME2")
     if len(options.root) > 1:
         raise BadInput(f"one --root for {options.dataset}", f"{len(options.root)}", "leave the others out")
-    return options.root[0]
+    return options.root[0].removeprefix(f"{options.dataset}=")
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, str]:

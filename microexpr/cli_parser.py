@@ -249,7 +249,8 @@ def _add_data(add: argparse.ArgumentParser, labels: bool = True) -> None:
         "--faces",
         default="haar",
         metavar="NAME",
-        help="of clips with whole frames, what finds the face: haar (default), yunet, mediapipe, precropped, or none",
+        help="of clips with whole frames, what finds the face: haar (default), yunet=MODEL, mediapipe, precropped, or "
+        "none",
     )
     add.add_argument(
         "--apex-rule",

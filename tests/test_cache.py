@@ -16,7 +16,7 @@ from microexpr.motion import cache
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MICROEXPR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_warned", False)
+    monkeypatch.setattr(cache, "_warned_of", set())
     return tmp_path / "cache"
 
 

@@ -174,16 +174,6 @@ def test_casme2_is_told_apart_though_its_folders_have_the_same_name(tmp_path):
         casme.read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("given", "advice"), [("CASME/Cropped", "give the folder above this one"), (".", "give .*CASME")]
-)
-def test_a_wrong_folder_says_which_one_to_give(tmp_path, given, advice):
-    root = written(tmp_path / "CASME", fake.small_rows(1))
-    written(root, fake.small_rows(1), "cropped")
-    with pytest.raises(BadInput, match=advice):
-        casme.read(tmp_path / given)
-
-
 def test_settings_are_checked(small):
     with pytest.raises(BadInput, match="tree of casme to be one of '', raw-selected, cropped"):
         casme.read(small, tree="half")

@@ -265,17 +265,6 @@ def test_a_formula_that_was_never_computed(tmp_path):
         casme3.read(tmp_path)
 
 
-def test_wrong_folders_say_which_to_give(tmp_path):
-    few(tmp_path / "CASME3", [ROW])
-    with pytest.raises(BadInput, match=r"give .*CASME3"):
-        casme3.read(tmp_path)
-    with pytest.raises(BadInput, match="give the folder above this one"):
-        casme3.read(tmp_path / "CASME3" / "part_A" / "data" / "part_A" / "spNo.1")
-    (tmp_path / "sq" / "rawpic").mkdir(parents=True)
-    with pytest.raises(BadInput, match="name the data set casme-sq"):
-        casme3.read(tmp_path / "sq")
-
-
 def test_counts_of_part_c_are_the_published_ones(tmp_path):
     checked = doctor.check("casme3", fake.full_c(tmp_path), section="C")
     assert checked.healthy

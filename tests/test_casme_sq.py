@@ -236,17 +236,6 @@ def test_no_table(tmp_path):
         casme_sq.read(tmp_path)
 
 
-def test_wrong_folders_say_which_to_give(tmp_path):
-    few(tmp_path / "CASME_sq", [ROW])
-    with pytest.raises(BadInput, match=r"give .*CASME_sq"):
-        casme_sq.read(tmp_path)
-    with pytest.raises(BadInput, match="give the folder above this one"):
-        casme_sq.read(tmp_path / "CASME_sq" / "rawpic")
-    (tmp_path / "ii" / "CASME2_RAW_selected").mkdir(parents=True)
-    with pytest.raises(BadInput, match="name the data set casme2"):
-        casme_sq.read(tmp_path / "ii")
-
-
 def test_rendered_clips_show_their_movement(tmp_path):
     fake.small(tmp_path, subjects=1)
     data = datasets.load("casme-sq", tmp_path)

@@ -110,6 +110,39 @@ def test_one_member_can_be_asked_for(roots):
     assert (data.part, len(data.clips)) == ("samm", 133)
 
 
+def test_a_part_needs_the_folder_of_its_own_set_only(roots, later):
+    """Who holds a license for one set alone gets the paper's clips of it."""
+    (whole,) = [tuple(c for c in datasets.load("3db", roots).clips if c.dataset == "casme2")]
+    alone = datasets.load("3db", {"casme2": roots["casme2"]}, part="casme2")
+    assert alone.clips == whole
+    assert len(alone.clips) == 145
+    assert alone.part == "casme2"
+    # Labels of 2019: the message names what can be looked at with this one folder.
+    with pytest.warns(UserWarning, match="partial copy of casme2: 148 clips, 145 published; .* check casme2 /"):
+        datasets.load("3db", {"casme2": later}, part="casme2", **{"casme2.release": "2019"})
+    with pytest.raises(BadInput, match=r"a part of 3db \(casme2, smic, samm\), got 'casme3'"):
+        datasets.load("3db", roots, part="casme3")
+    with pytest.raises(DatasetNotFound, match="MICROEXPR_SMIC"):
+        datasets.load("3db", {"casme2": roots["casme2"]})
+
+
+def test_people_with_one_number_are_told_apart(roots):
+    (note,) = [str(one) for one in doctor.check("3db", roots).findings if "numbers of subjects" in one.what]
+    casme, smic, samm = (
+        {row.subject for row in fake_casme2.full_rows()} - {10, 18},
+        set(fake_smic.COUNTS),
+        set(fake_samm.PER_SUBJECT) - {25},
+    )
+    shared = (casme & smic) | (casme & samm) | (smic & samm)
+    assert f"{len(shared)} numbers of subjects occur in several sets, the first {min(shared)}" in note
+
+
+def test_a_member_that_can_not_be_read_is_said_in_words(roots):
+    (finding,) = doctor.check("3db", {**roots, "smic": roots["samm"]}).findings
+    assert finding.where == "3db"
+    assert "SMIC" in finding.what
+
+
 # Other releases and trees
 
 
@@ -235,11 +268,11 @@ def test_a_folder_can_come_from_the_environment(roots, monkeypatch):
 
 
 def test_folders_given_to_the_wrong_members_are_recognized(roots):
-    with pytest.raises(BadInput, match="this is SAMM; give CASME II"):
+    with pytest.raises(BadInput, match="this is SAMM: name the data set samm, or give "):
         datasets.load("3db", {**roots, "casme2": roots["samm"]})
-    with pytest.raises(BadInput, match="this is CASME II; give SMIC"):
+    with pytest.raises(BadInput, match="this is CASME II: name the data set casme2, or give "):
         datasets.load("3db", {**roots, "smic": roots["casme2"]})
-    with pytest.raises(BadInput, match="SMIC lies here; give the folder of SAMM"):
+    with pytest.raises(BadInput, match="this is SMIC: name the data set smic, or give "):
         datasets.load("3db", {**roots, "samm": roots["smic"]})
 
 

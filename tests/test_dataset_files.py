@@ -1,14 +1,17 @@
 """Numbered pictures on a disk, and tables: what every adapter stands on."""
 
 import pickle
+import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import openpyxl
 import pytest
 
-from microexpr.datasets._files import NumberedFrames, folders_by_name, frames_in, inner
-from microexpr.datasets._survey import ClipFolders, Interval, Survey, fitted
+from microexpr.datasets._files import LAST_NUMBER, NumberedFrames, folders_by_name, frames_in, inner
+from microexpr.datasets._survey import ClipFolders, Interval, Survey, fitted, note_table
+from microexpr.datasets._survey import pictures as pictures_of
 from microexpr.datasets._table import find_table, sheet, table
 from microexpr.errors import BadInput
 from tests.fake import pictures
@@ -64,7 +67,6 @@ def test_a_damaged_picture_is_named(clip):
     clip.file(9).write_bytes(b"no picture")
     with pytest.raises(BadInput, match=r"img9\.png, which can't be decoded"):
         clip.read(9)
-    assert clip.damaged() == [clip.file(9)]
 
 
 def test_two_files_of_one_number_are_refused(tmp_path):
@@ -87,6 +89,19 @@ def test_folders_are_found_in_any_case_and_nested(tmp_path):
     assert list(folders_by_name(tmp_path)) == ["casme2_raw_selected"]
     assert inner(tmp_path, "other", "CASME2_RAW_selected/sub01") == found / "sub01"
     assert inner(tmp_path, "other") is None
+
+
+def test_finding_folders_does_not_ask_of_every_file_what_it_is(tmp_path, monkeypatch):
+    """A recording of thousands of pictures is listed; on a disk in the network each further question is a journey."""
+    pictures.linked(tmp_path / "color", (f"{number}.jpg" for number in range(50)), pictures.empty(tmp_path))
+    (tmp_path / "color" / "inside").mkdir()
+    (tmp_path / "color" / "link").symlink_to(tmp_path / "color" / "inside")
+    asked = []
+    real = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path, **given: asked.append(path) or real(path, **given))
+    assert inner(tmp_path, "color") == tmp_path / "color"
+    assert list(folders_by_name(tmp_path / "color")) == ["inside", "link"]
+    assert asked == []
 
 
 def write(file, rows, title="Sheet1"):
@@ -121,6 +136,18 @@ def test_a_wrong_table_is_told(tmp_path):
     (tmp_path / "bad.xlsx").write_bytes(b"PK no zip")
     with pytest.raises(BadInput, match=r"a workbook \(.xlsx\) at .*bad"):
         sheet(tmp_path / "bad.xlsx")
+
+
+def test_a_sheet_that_is_torn_is_told(tmp_path):
+    """The workbook opens; its rows can't be parsed to the end."""
+    file = write(tmp_path / "t.xlsx", [["A"], *([number] for number in range(50))])
+    with zipfile.ZipFile(file) as saved:
+        parts = {name: saved.read(name) for name in saved.namelist()}
+    with zipfile.ZipFile(file, "w") as saved:
+        for name, content in parts.items():
+            saved.writestr(name, content[: len(content) // 2] if "worksheets/" in name else content)
+    with pytest.raises(BadInput, match=r"a workbook \(.xlsx\) at .*copy it again"):
+        table(file, ("A",))
 
 
 def test_formulas_without_values_matter_where_they_are_needed(tmp_path):
@@ -180,6 +207,32 @@ def test_what_no_row_asked_for_is_noted(tmp_path):
     assert folders.take("EP01", "sub02") is None
     survey = Survey()
     folders.note_rest(survey)
-    assert [finding.level for finding in survey.findings] == ["note", "note"]
-    assert "EP02" in survey.findings[0].where
-    assert "Desktop.lnk" in survey.findings[1].what
+    assert [finding.level for finding in survey.findings] == ["note"] * 3
+    assert survey.findings[0].what == "upper or lower case is not that of the table in 1 names, the first SUB01/ep01"
+    assert "EP02" in survey.findings[1].where
+    assert "Desktop.lnk" in survey.findings[2].what
+
+
+def test_a_clip_with_two_pictures_of_one_number_is_an_error_of_its_own(tmp_path):
+    for name in ("img7.jpg", "img7.png"):
+        (tmp_path / name).touch()
+    survey = Survey()
+    assert pictures_of(survey, "clip", tmp_path, tmp_path, LAST_NUMBER) is None
+    assert pictures_of(survey, "other", None, tmp_path / "other", LAST_NUMBER) is None
+    first, second = survey.of_level("error")
+    assert (first.where, first.done) == ("clip", "the clip is left out")
+    assert "one picture for each frame number" in first.what
+    assert str(second) == f"other: no pictures in {tmp_path / 'other'}; the clip is left out"
+
+
+def test_what_is_odd_in_a_table_as_a_whole(tmp_path):
+    file = write(tmp_path / "t.xlsx", [["a note"], ["Onset", "Name"], ["12", "7"], [13, "x"], ["/", "y"]])
+    survey = Survey()
+    note_table(survey, file, table(file, ("Onset", "Name")), ("Onset",))
+    assert [finding.what for finding in survey.findings] == [
+        "the header stands in row 2",
+        "numbers stored as text in 1 of 3 rows, the first row 3",
+    ]
+    plain = Survey()
+    note_table(plain, file, table(write(file, [["Onset"], [12]]), ("Onset",)), ("Onset",))
+    assert plain.findings == []

@@ -178,16 +178,6 @@ def test_a_missing_table_is_told(small):
         dfme.read(small)
 
 
-@pytest.mark.parametrize(
-    ("given", "advice"),
-    [("DFME_train", "give the folder that holds the tables and the folders of frames"), ("..", "give .*copy")],
-)
-def test_a_wrong_folder_says_which_one_to_give(tmp_path, given, advice):
-    root = written(tmp_path / "copy", fake.small_rows(1))
-    with pytest.raises(BadInput, match=advice):
-        dfme.read((root / given).resolve())
-
-
 def test_settings_are_checked(small):
     with pytest.raises(BadInput, match="split of dfme to be one of train, testA, testB, all"):
         dfme.read(small, split="test")

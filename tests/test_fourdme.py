@@ -180,13 +180,6 @@ def test_an_apex_that_is_no_number(tmp_path):
     assert f"{row.key}: apex '?'; taken as not annotated: the apex rule finds one" in levels(found, "note")
 
 
-@pytest.mark.parametrize(("given", "advice"), [("gray_micro", "give the folder above"), ("..", "give .*copy")])
-def test_a_wrong_folder_says_which_one_to_give(tmp_path, given, advice):
-    root = written(tmp_path / "copy", fake.small_rows(1))
-    with pytest.raises(BadInput, match=advice):
-        fourdme.read((root / given).resolve())
-
-
 def test_the_long_videos_are_told_apart(tmp_path):
     (tmp_path / "long gray video" / "S08").mkdir(parents=True)
     with pytest.raises(BadInput, match="these are the long videos"):

@@ -189,28 +189,8 @@ def test_a_gap_within_a_clip_is_told(small):
     assert any(line.startswith(f"{row.key}: 1 frame without a file") for line in levels(found, "warning"))
 
 
-@pytest.mark.parametrize(
-    ("given", "advice"),
-    [
-        ("Micro_Expression", "give the folder that holds Micro_Expression and the table"),
-        ("Micro_Expression/happiness", "give the folder that holds Micro_Expression and the table"),
-        ("../..", "give .*data"),
-    ],
-)
-def test_a_wrong_folder_says_which_one_to_give(tmp_path, given, advice):
-    root = written(tmp_path / "data" / "copy", fake.small_rows(1))
-    with pytest.raises(BadInput, match=advice):
-        mmew.read((root / given).resolve() if given != "../.." else tmp_path / "data")
-
-
 def test_the_folder_above_serves_as_well(replica):
     assert len(mmew.read(replica.parent)) == 300
-
-
-def test_a_sibling_is_named(tmp_path):
-    (tmp_path / "CASME2_RAW_selected").mkdir()
-    with pytest.raises(BadInput, match="this is CASME II: name the data set casme2"):
-        mmew.read(tmp_path)
 
 
 def test_two_releases_must_be_told_apart(small):

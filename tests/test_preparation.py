@@ -4,14 +4,15 @@ import dataclasses
 import pickle
 
 import cv2
+import joblib
 import numpy as np
 import pytest
 
 from microexpr import api, datasets, preparation
 from microexpr.datasets._files import NumberedFrames
-from microexpr.errors import BadInput, UnknownName
+from microexpr.errors import BadInput, MicroexprError, UnknownName
 from microexpr.evaluation import record
-from microexpr.faces.aligned import AlignedFrames, aligned, find_face, to_align
+from microexpr.faces.aligned import AlignedFrames, aligned, find_face, searched, to_align
 from microexpr.faces.detect import Face, detector
 from microexpr.types import Dataset
 from tests.fake import casme2 as fake
@@ -42,7 +43,8 @@ def test_faces_are_aligned(data, prepared):
         # The rendered face does not leave its place, so its crop is part of the frame that was found.
         box = after.frames.face
         assert 120 < box.width < 420
-    assert prepared.preparation == {"faces": "haar", "apex_rule": "mean-flow", "apexes_found": 0, "left_out": []}
+    done = {"faces": "haar", "apex_rule": "mean-flow", "apexes_found": 0, "apexes": {}, "left_out": []}
+    assert prepared.preparation == done
     assert preparation.prepare(prepared, faces="none") is prepared
 
 
@@ -59,6 +61,7 @@ def test_a_missing_apex_is_found(data):
     lacking = dataclasses.replace(data, clips=tuple(dataclasses.replace(clip, apex=None) for clip in data.clips))
     found = preparation.prepare(lacking)
     assert found.preparation["apexes_found"] == len(data.clips)
+    assert found.preparation["apexes"] == {clip.key: clip.apex for clip in found.clips}  # for run.json
     for clip, truth in zip(found.clips, data.clips, strict=True):
         assert abs(clip.apex - truth.apex) <= 1
     assert {clip.apex for clip in preparation.prepare(lacking, apex_rule="middle").clips} == {100}
@@ -180,3 +183,101 @@ def test_other_labels_make_other_classes(replica, tmp_path):
     assert run.info["asked"]["labels"] == "own"
     with pytest.raises(BadInput, match="none of class I "):
         api.evaluate("flow-svm", "casme2", replica, labels="objective-5", jobs=1, runs=tmp_path)
+
+
+def test_frames_as_they_are_stay_so_in_what_follows(replica, tmp_path):
+    """What was prepared without looking for faces is not prepared anew by an evaluation."""
+    data = api.prepare(datasets.load("casme2", replica), faces="none", jobs=1)
+    assert data.preparation["faces"] == "none"
+    (run,) = api.evaluate("majority", data, jobs=1, runs=tmp_path)
+    assert run.info["preparation"]["faces"] == "none"
+    (other,) = api.evaluate("majority", "casme2", replica, jobs=1, runs=tmp_path)
+    assert other.info["preparation"]["faces"] == "haar"
+    assert other.folder != run.folder
+
+
+@pytest.mark.parametrize("faces", ["haar", "none"])
+def test_skip_opens_every_picture_so_that_no_method_stops_later(tmp_path, faces):
+    """A picture between apex and offset, which methods of onset and apex never read."""
+    root = fake.small(tmp_path / "CASME2", subjects=2)
+    data = datasets.load("casme2", root)
+    bad = data.clips[2]
+    bad.frames.file(bad.offset - 1).write_bytes(b"torn")
+    run = {"settings": {"size": 64}, "faces": faces, "jobs": 1, "runs": tmp_path}
+    with pytest.raises(MicroexprError, match=rf"^{bad.key}: .*img103\.jpg, which can't be decoded"):
+        api.evaluate("lbp-top", data, **run)
+    with pytest.warns(UserWarning, match=f"left out: {bad.key}"):
+        (found,) = api.evaluate("lbp-top", data, damaged="skip", **run)
+    assert bad.key not in found.clips
+    assert found.info["preparation"]["left_out"] == [bad.key]
+
+
+def test_pictures_of_several_sizes_are_told(tmp_path):
+    data = datasets.load("casme2", fake.small(tmp_path, subjects=1))
+    odd = data.clips[0].frames.file(102)
+    cv2.imwrite(str(odd), np.zeros((48, 64, 3), np.uint8))
+    with pytest.warns(UserWarning, match="pictures of one size"):
+        found = preparation.prepare(data, damaged="skip")
+    assert [clip.key for clip in found.clips] == [clip.key for clip in data.clips[1:]]
+
+
+def test_each_picture_of_an_aligned_clip_is_decoded_once(prepared, monkeypatch):
+    clip = prepared.clips[0]
+    frames = pickle.loads(pickle.dumps(clip.frames))
+    decoded = []
+    real = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *given: decoded.append(1) or real(*given))
+    faces = [frames.read(number) for number in range(clip.onset, clip.offset + 1)]
+    assert len(decoded) == len(faces)
+    faces[0][:] = 0  # the caller's own
+    assert frames.read(clip.onset).any()
+
+
+def test_a_face_of_a_later_frame_is_looked_for_again_when_that_frame_changes(tmp_path):
+    """Frames that the search may have looked at decide the answer, too."""
+    data = datasets.load("casme2", fake.small(tmp_path, subjects=1))
+    clip = data.clips[0]
+    before = preparation._key(clip, "haar", "mean-flow", every=False)
+    later = clip.frames.file(searched(clip)[1])
+    later.write_bytes(later.read_bytes() + b" ")
+    assert preparation._key(clip, "haar", "mean-flow", every=False) != before
+
+
+def test_a_detector_that_reads_a_model(data, tmp_path):
+    for faces, told in (("yunet", "--faces yunet=FILE"), ("haar=x.xml", "--faces haar, got")):
+        with pytest.raises(BadInput, match=told):
+            preparation.prepare(data, faces=faces)
+    with pytest.raises(BadInput, match=r"none\.onnx, which is no file"):
+        preparation.prepare(data, faces=f"yunet={tmp_path / 'none.onnx'}")
+
+
+def test_dropping_every_clip_names_the_rule(data):
+    lacking = dataclasses.replace(data, clips=tuple(dataclasses.replace(clip, apex=None) for clip in data.clips))
+    with pytest.raises(BadInput, match="with an annotated apex, got none; use another --apex-rule"):
+        preparation.prepare(lacking, apex_rule="drop")
+
+
+@pytest.mark.parametrize("setting", [{"faces": "nobody"}, {"apex_rule": "best"}, {"damaged": "maybe"}])
+def test_settings_are_checked_where_there_is_nothing_to_prepare(setting):
+    rendered = datasets.load("synthetic", subjects=1, clips_per_subject=3)
+    maps = tuple(dataclasses.replace(clip, frames=None) for clip in rendered.clips)
+    with pytest.raises((BadInput, UnknownName)):
+        api.prepare(dataclasses.replace(rendered, clips=maps), **setting)
+
+
+@pytest.fixture
+def new_workers():
+    """Worker processes that begin, with the environment of the test, and end with it."""
+    joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
+    yield
+    joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cache_that_can_not_be_written_costs_one_warning(replica, tmp_path, monkeypatch, new_workers, jobs):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MICROEXPR_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match="can't be written") as caught:
+        (run,) = api.evaluate("flow-svm", "casme2", replica, jobs=jobs, runs=tmp_path)
+    assert sum("can't be written" in str(one.message) for one in caught) == 1
+    assert len(run.finished) == len(run.folds)

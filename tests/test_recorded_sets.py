@@ -64,10 +64,39 @@ def test_rendered_movements_are_told_apart(prepared, method, settings, tmp_path)
     assert (run.predicted == run.truth).mean() >= 0.6
 
 
-def test_a_part_of_the_composite_set(roots, tmp_path, capsys):
-    assert evaluate(roots, "flow-svm", tmp_path, "--part", "casme2") == 0
+def test_a_part_of_the_composite_set_needs_its_own_folder_only(roots, tmp_path, capsys):
+    assert evaluate({"casme2": roots["casme2"]}, "flow-svm", tmp_path, "--part", "casme2") == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["part"] == "casme2"
+    assert evaluate(roots, "flow-svm", tmp_path, "--part", "casme2") == 0
+    assert len(list(tmp_path.iterdir())) == 1  # the same run, however many folders are given
+
+
+def test_faces_none_is_what_is_evaluated(roots, tmp_path, capsys):
+    """Every apex is annotated, so that without faces to find there is nothing to prepare."""
+    given = ("--root", f"casme2={roots['casme2']}", "--jobs", "1", "--runs", str(tmp_path))
+    for faces in ("none", "haar"):
+        assert main(["evaluate", "flow-svm", "casme2", *given, "--faces", faces]) == 0
+    runs = [json.loads(file.read_text()) for file in tmp_path.glob("*/run.json")]
+    assert {run["preparation"]["faces"] for run in runs} == {"none", "haar"}
+    capsys.readouterr()
+    assert main(["compare", *map(str, tmp_path.iterdir())]) == 2
+    told = capsys.readouterr().err
+    assert "faces none and haar" in told or "faces haar and none" in told
+
+
+def test_weights_of_a_recorded_set_recognize_its_clips(roots, tmp_path, capsys):
+    """Trained on the frames of one set, asked about a clip of another folder: frames in, a class out."""
+    file = tmp_path / "weights.safetensors"
+    assert main(["train", "flow-svm", "casme2", "--root", str(roots["casme2"]), "--out", str(file)]) == 0
+    assert "Faces were found by haar." in file.with_suffix(".md").read_text()
+    capsys.readouterr()
+    row = casme2.small_rows()[4]
+    folder = str(casme2.folder_of(roots["casme2"], row))
+    given = ("--weights", str(file), "--fps", "200", "--onset", "0", "--apex", "4", "--json")
+    assert main(["recognize", folder, *given]) == 0
+    (event,) = json.loads(capsys.readouterr().out)[0]["events"]
+    assert event["emotion"] == {"happiness": "positive", "disgust": "negative"}[row.emotion]
 
 
 def test_leaving_one_data_set_out(prepared, tmp_path):

@@ -103,6 +103,22 @@ def test_a_part_answers_for_its_database() -> None:
     assert row.published.uf1 == 80.78
 
 
+def test_a_published_figure_of_other_clips_says_so() -> None:
+    """CASME II by itself has clips of fear and sadness, too, which MEGC 2019 leaves out."""
+    (row, *_) = tables.run_rows(make(part="casme2", dataset="3db"))
+    assert row.published
+    assert row.published.note.startswith("of 145 clips, here are 72. ")
+    (row, *_) = tables.run_rows(make(dataset="casme2"))
+    assert row.published
+    assert row.published.note.startswith("of 145 clips, here are 72 (those of the paper: 3db --part casme2). ")
+
+
+def test_clips_that_were_left_out_are_said() -> None:
+    (told,) = tables.warnings(make(preparation={"left_out": ["smic/s01/s01_ne_01", "smic/s01/s01_ne_02"]}))
+    assert "2 clips that could not be used, the first smic/s01/s01_ne_01" in told
+    assert tables.warnings(make(preparation={"left_out": []})) == []
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_print_run(width: int) -> None:
     text = printed(tables.print_run, make(), width=width)
@@ -274,6 +290,14 @@ def test_every_unfinished_run_is_named() -> None:
             "the clips have the same names, their annotations or pixels differ",
         ),
         ({"data": {"clips": 72, "subjects": 12, "digest": "b"}, "part": "smic"}, "part None and smic"),
+        (
+            {
+                "data": {"clips": 72, "subjects": 12, "digest": "b"},
+                "options": {"tree": "cropped"},
+                "preparation": {"faces": "haar", "left_out": ["a", "b"]},
+            },
+            "tree as usual and cropped, faces as usual and haar, left_out as usual and 2 clips",
+        ),
     ],
 )
 def test_what_differs_between_two_data_sets_is_told(changes: dict[str, Any], told: str) -> None:

@@ -206,17 +206,6 @@ def test_no_table(tmp_path):
         samm_lv.read(tmp_path)
 
 
-def test_wrong_folders_say_which_to_give(tmp_path):
-    few(tmp_path / "SAMMLV", [ROW])
-    with pytest.raises(BadInput, match=r"give .*SAMMLV"):
-        samm_lv.read(tmp_path)
-    with pytest.raises(BadInput, match="give the folder above this one"):
-        samm_lv.read(tmp_path / "SAMMLV" / "SAMM_longvideos")
-    (tmp_path / "samm" / "006").mkdir(parents=True)
-    with pytest.raises(BadInput, match="name the data set samm"):
-        samm_lv.read(tmp_path / "samm")
-
-
 def test_rendered_clips_show_their_movement(tmp_path):
     fake.emotions(fake.small(tmp_path, subjects=1), fake.small_rows(1), fake.small_emotions(1))
     data = datasets.load("samm-lv", tmp_path)

@@ -145,7 +145,7 @@ def test_the_spellings_of_smic_e_are_found(tmp_path, change):
 def test_each_gap_is_noted_and_filled_by_the_frame_before(roots):
     survey = smic.survey(roots["raw"])
     notes = told(survey, "note")
-    assert set(notes) == {f"smic/s03/{name}" for name in fake.GAPS}
+    assert {where for where in notes if where.startswith("smic/")} == {f"smic/s03/{name}" for name in fake.GAPS}
     assert "2 frames without a file" in notes["smic/s03/s03_po_08"]
     clip = next(clip for clip in survey.clips if clip.key == "smic/s03/s03_po_08")
     missing = [number for number in range(clip.onset, clip.offset + 1) if number not in clip.frames.numbers]

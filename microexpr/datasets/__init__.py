@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import os
 import tomllib
 from collections.abc import Mapping
@@ -63,7 +64,7 @@ def load(
         name: a key of `DATASETS`.
         root: its folder, of a composite set a mapping from member to folder; otherwise the environment variable
             ``MICROEXPR_<NAME>``, otherwise the user's config file.
-        part: one member database of a composite set, e.g. ``"casme2"``.
+        part: one member database of a composite set, e.g. ``"casme2"``; the folders of the others are not needed.
         damaged: ``"stop"``, or ``"skip"`` to leave out the clips of a recorded set that can't be read.
         options: settings of the set: of a recorded one those of its ``OPTIONS``; of a rendered one ``subjects``,
             ``clips_per_subject``, ``fps``, ``peak``, ``seed``, and ``crop``, which goes with a root too.
@@ -77,7 +78,7 @@ def load(
     if options and not surveyed and name not in RENDERED:
         raise BadInput(f"no settings for {name}, which is read", ", ".join(options), "leave them out")
     if surveyed:
-        clips = module.read(root_of(name, root), damaged=damaged, **options)
+        clips = module.read(root_of(name, root, part), damaged=damaged, **options)
     else:
         clips = _read_simple(name, root, options)
     given = {option: str(value) for option, value in options.items()}
@@ -88,6 +89,7 @@ def load(
 def _read_simple(name: str, root: Root | None, options: dict[str, Any]) -> list[Clip]:
     """A set without a survey: rendered, or of one file format in one folder."""
     module = adapter(name)
+    options = _typed(name, module, options)
     to_render = options.keys() - {"crop"}
     if to_render and root is not None:
         raise BadInput("a root or settings to render with", f"both for {name}", "leave one of them out")
@@ -97,14 +99,37 @@ def _read_simple(name: str, root: Root | None, options: dict[str, Any]) -> list[
     return module.read(root_of(name, root), **options)
 
 
-def root_of(name: str, root: Root | None = None) -> Any:
+def _typed(name: str, module: ModuleType, options: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a rendered set; numbers that came as text, from a command line, as numbers."""
+    known = {key: one.default for key, one in inspect.signature(module.read).parameters.items() if key != "root"}
+    typed = {}
+    for option, value in options.items():
+        if option not in known:
+            raise BadInput(f"a setting of {name} ({', '.join(known)})", repr(option), "leave it out")
+        kind = type(known[option])
+        try:
+            typed[option] = _value(value, kind) if isinstance(value, str) else value
+        except ValueError as error:
+            raise BadInput(f"{option} of {name} to be {kind.__name__}", repr(value), "write it like that") from error
+    return typed
+
+
+def _value(text: str, kind: type) -> Any:
+    if kind is not bool:
+        return kind(text)
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def root_of(name: str, root: Root | None = None, part: str | None = None) -> Any:
     """The folder of a data set, absolute (frames are read later, maybe from another folder).
 
-    Of a composite set a mapping from member to folder.
+    Of a composite set a mapping from member to folder; of a part of it, that member alone.
 
     Raises:
         DatasetNotFound: there is none, or it is no folder.
-        BadInput: one folder for a composite set, or several for a single one.
+        BadInput: one folder for a composite set, or several for a single one, or no such part.
     """
     members = getattr(adapter(name), "MEMBERS", None)
     if members is not None:
@@ -113,7 +138,11 @@ def root_of(name: str, root: Root | None = None) -> Any:
         if wrong is not None:
             each = " ".join(f"--root {member}=DIR" for member in members)
             raise BadInput(f"a folder for each member of {name}", str(wrong), f"give {each}")
-        return {member: root_of(member, given.get(member)) for member in members}
+        if part is not None and part not in members:
+            raise BadInput(
+                f"a part of {name} ({', '.join(members)})", repr(part), "name one of them or leave --part out"
+            )
+        return {member: root_of(member, given.get(member)) for member in members if part in (None, member)}
     if isinstance(root, Mapping):
         if root.keys() != {name}:
             raise BadInput(f"one folder for {name}", ", ".join(map(str, root)), "give --root DIR")

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from microexpr.datasets import _survey
-from microexpr.datasets._files import NumberedFrames, folders_by_name, frames_in, inner
+from microexpr.datasets._files import NumberedFrames, frames_in, inner
 from microexpr.datasets._survey import Interval, Survey
+from microexpr.errors import BadInput
 from microexpr.types import Clip
 
 # What sets with macro-expressions can be asked for, the usual one first.
@@ -23,25 +24,36 @@ class Recordings:
     """The frames of recordings: each folder is listed when a clip first asks for it, and its clips share the frames.
 
     Args:
+        found: takes a finding where a folder can't be read.
         folders: name of a recording -> its folder.
         pattern, shows: as for `frames_in`.
         inside: the folder in it that holds the pictures, where there is one.
     """
 
     def __init__(
-        self, folders: Mapping[Any, Path], pattern: re.Pattern[str], shows: str = "frame", inside: str = ""
+        self,
+        found: Survey,
+        folders: Mapping[Any, Path],
+        pattern: re.Pattern[str],
+        shows: str = "frame",
+        inside: str = "",
     ) -> None:
         self.folders = folders
+        self._found = found
         self._pattern, self._shows, self._inside = pattern, shows, inside
         self._frames: dict[Hashable, NumberedFrames | None] = {}
 
     def frames(self, name: Hashable) -> NumberedFrames | None:
-        """All frames of a recording; None where there is no such folder, or no picture in it."""
+        """All frames of a recording; None where there is no such folder, or it has no picture or two of one number."""
         if name not in self._frames:
             folder = self.folders.get(name)
             if folder is not None and self._inside:
                 folder = inner(folder, self._inside) or folder
-            self._frames[name] = None if folder is None else frames_in(folder, self._pattern, self._shows)
+            self._frames[name] = None
+            try:
+                self._frames[name] = None if folder is None else frames_in(folder, self._pattern, self._shows)
+            except BadInput as error:
+                self._found.error(str(folder), str(error), "its clips are left out")
         return self._frames[name]
 
     def note_rest(self, found: Survey, where: Path, called: str) -> None:
@@ -143,9 +155,3 @@ def counts(clips: Iterable[Clip]) -> dict[str, int]:
         found["without emotion"] = found.pop("")
     kinds = {kind: sum(clip.kind == kind for clip in clips) for kind in ("micro", "macro")}
     return {"clips": found.pop("clips"), **kinds, **found}
-
-
-def deeper(root: Path, *names: str) -> dict[str, str]:
-    """What `require_tree` should say where a tree lies in a folder of the one that was given: the folder -> advice."""
-    inside = folders_by_name(root).values() if root.is_dir() else ()
-    return {folder.name: f"give {folder}" for folder in inside if inner(folder, *names)}

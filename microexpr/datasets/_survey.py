@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from microexpr.datasets._files import NumberedFrames, entries, folders_by_name
+from microexpr.datasets._files import NumberedFrames, entries, folders_by_name, frames_in
+from microexpr.datasets._table import Row
 from microexpr.errors import BadInput
 from microexpr.types import Clip
 
@@ -86,6 +88,7 @@ class ClipFolders:
         self._inside = {parent: folders_by_name(parent) for parent in parents}
         self._parents = {parent.name.lower(): parent for parent in self._inside}
         self._taken: set[Path] = set()
+        self._respelt: dict[Path, str] = {}
 
     def take(self, name: str, parent: str = "") -> Path | None:
         """A clip's folder, by its name and that of the folder it lies in; None where it is not there."""
@@ -93,11 +96,17 @@ class ClipFolders:
         for place in around:
             if place is not None and (folder := self._inside[place].get(name.lower())) is not None:
                 self._taken.add(folder)
+                if folder.name != name or parent not in ("", place.name):
+                    self._respelt[folder] = f"{parent}/{name}" if parent else name
                 return folder
         return None
 
     def note_rest(self, survey: Survey) -> None:
-        """Notes the folders that were not taken, and the files that lie among them."""
+        """Notes the folders that were not taken or are spelt otherwise, and the files that lie among them."""
+        if self._respelt:
+            folder, asked = next(iter(self._respelt.items()))
+            what = f"upper or lower case is not that of the table in {len(self._respelt)} names, the first {asked}"
+            survey.note(str(folder), what, "upper and lower case are the same")
         for parent, inside in self._inside.items():
             for folder in inside.values():
                 if folder not in self._taken:
@@ -106,6 +115,48 @@ class ClipFolders:
             if stray := sorted(name for name in entries(parent) if name not in known and not name.startswith(".")):
                 more = f" and {len(stray) - 3} more" if len(stray) > 3 else ""
                 survey.note(str(parent), f"files of no clip: {', '.join(stray[:3])}{more}", "they are not read")
+
+
+def pictures(
+    survey: Survey, where: str, folder: Path | None, expected: Path, pattern: re.Pattern[str], shows: str = "frame"
+) -> NumberedFrames | None:
+    """The pictures of a clip; None where there are none or two of one number, which becomes an error.
+
+    Args:
+        survey: takes the finding.
+        where: the clip.
+        folder: of the clip; None where there is none.
+        expected: where it should be.
+        pattern, shows: as for `frames_in`.
+    """
+    try:
+        found = None if folder is None else frames_in(folder, pattern, shows)
+    except BadInput as error:
+        survey.error(where, str(error))
+        return None
+    if found is None:
+        survey.error(where, f"no pictures in {folder or expected}")
+    return found
+
+
+def note_table(survey: Survey, file: Path, rows: Sequence[Row], numbers: Iterable[str]) -> None:
+    """Notes what is odd in a table as a whole: notes above the header, and numbers stored as text.
+
+    Args:
+        survey: takes the notes.
+        file: of the table.
+        rows: under the header.
+        numbers: the columns of numbers.
+    """
+    if rows and rows[0].number > 2:
+        survey.note(str(file), f"the header stands in row {rows[0].number - 1}", "what is above it is passed over")
+    columns = tuple(numbers)
+    typed = [
+        row for row in rows if any(isinstance(row.cells.get(c), str) and row.number_in(c) is not None for c in columns)
+    ]
+    if typed:
+        what = f"numbers stored as text in {len(typed)} of {len(rows)} rows, the first row {typed[0].number}"
+        survey.note(str(file), what, "they are read as numbers")
 
 
 def clips_of(survey: Survey, name: str, root: Path | str, damaged: str = "stop") -> list[Clip]:
@@ -129,8 +180,8 @@ def clips_of(survey: Survey, name: str, root: Path | str, damaged: str = "stop")
     if errors:
         more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
         if damaged == "stop":
-            went = f"{errors[0]}{more}"
-            raise BadInput(f"{name} whole in {root}", went, f"leave them out with damaged=skip, or {advice}")
+            leave = "leave them out with damaged=skip (--damaged skip)"
+            raise BadInput(f"{name} whole in {root}", f"{errors[0]}{more}", f"{leave}, or {advice}")
         warnings.warn(f"{name}: left out: {errors[0].where}: {errors[0].what}{more}; {advice}", stacklevel=2)
     if len(survey.clips) != survey.published.get("clips", len(survey.clips)):
         here, there = len(survey.clips), survey.published["clips"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,20 +131,28 @@ def find_table(root: Path, releases: Mapping[str, Sequence[str]], release: str =
     known = ", ".join(releases)
     if release and release not in releases:
         raise BadInput(f"a release of the table: {known}", repr(release), "set release to one of them")
-    present = _present(root)
-    found = {name: present[file] for name, files in releases.items() for file in reversed(files) if file in present}
+    found = releases_in(root, releases)
     wanted = [release] if release else list(releases)
     usable = {name: file for name, file in found.items() if name in wanted}
     if not usable:
         spelled = " or ".join(files[0] for name, files in releases.items() if name in wanted)
-        came = ", ".join(sorted(file.name for file in present.values())) or described(root)
-        raise BadInput(f"the table {spelled} in {root}", came, "put it there as it was distributed")
+        came = ", ".join(sorted(file.name for file in _present(root).values())) or described(root)
+        names = {file for name in wanted for file in releases[name]}
+        above = next((place for place in (root.parent, root.parent.parent) if names & _present(place).keys()), None)
+        advice = f"give {above}, which holds it" if above else "put it there as it was distributed"
+        raise BadInput(f"the table {spelled} in {root}", came, advice)
     if len(usable) > 1:
         files = ", ".join(file.name for file in usable.values())
         raise BadInput(
             f"one release of the table in {root}", files, f"say which: release={' or release='.join(usable)}"
         )
     return next(iter(usable.items()))
+
+
+def releases_in(root: Path, releases: Mapping[str, Sequence[str]]) -> dict[str, Path]:
+    """The releases of a table that are there -> their files; `root` and `releases` as for `find_table`."""
+    present = _present(root)
+    return {name: present[file] for name, files in releases.items() for file in reversed(files) if file in present}
 
 
 def _present(root: Path) -> dict[str, Path]:
@@ -163,17 +173,16 @@ def _rows(file: Path, names: Sequence[str], computed: bool) -> list[tuple[int, t
     advice = "copy it again, as it was distributed"
     if file.suffix.lower() == ".xls":
         raise BadInput(f"a workbook of the newer kind (.xlsx) at {file}", ".xls", "save it as .xlsx beside it")
+    damaged = (OSError, KeyError, ValueError, EOFError, SyntaxError, zlib.error, zipfile.BadZipFile)
     try:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=computed)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, InvalidFileException) as error:
+        # Sheets are parsed when their rows are asked for: a damaged one is noticed there.
+        with contextlib.closing(openpyxl.load_workbook(file, read_only=True, data_only=computed)) as book:
+            by_name = {name.lower().strip(): name for name in book.sheetnames}
+            chosen = next((by_name[name.lower()] for name in names if name.lower() in by_name), None)
+            if chosen is None and names:
+                raise BadInput(f"a sheet {' or '.join(names)} in {file}", ", ".join(book.sheetnames), advice)
+            page = book[chosen or book.sheetnames[0]]
+            page.reset_dimensions()  # some programs write a wrong extent, behind which rows would be lost
+            return [(number, tuple(row)) for number, row in enumerate(page.iter_rows(values_only=True), start=1)]
+    except (*damaged, InvalidFileException) as error:
         raise BadInput(f"a workbook (.xlsx) at {file}", f"a file that can't be read ({error})", advice) from error
-    try:
-        by_name = {name.lower().strip(): name for name in book.sheetnames}
-        chosen = next((by_name[name.lower()] for name in names if name.lower() in by_name), None)
-        if chosen is None and names:
-            raise BadInput(f"a sheet {' or '.join(names)} in {file}", ", ".join(book.sheetnames), advice)
-        page = book[chosen or book.sheetnames[0]]
-        page.reset_dimensions()  # some programs write a wrong extent, behind which rows would be lost
-        return [(number, tuple(row)) for number, row in enumerate(page.iter_rows(values_only=True), start=1)]
-    finally:
-        book.close()

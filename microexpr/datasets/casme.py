@@ -17,8 +17,8 @@ import re
 from pathlib import Path
 
 from microexpr.datasets import _survey
-from microexpr.datasets._files import folders_by_name, inner, require_tree
-from microexpr.datasets._recordings import deeper
+from microexpr.datasets._files import folders_by_name, inner
+from microexpr.datasets._nearby import others, require_tree
 from microexpr.datasets._survey import ClipFolders, Interval, Survey
 from microexpr.datasets._table import Row, find_table, table
 from microexpr.datasets._trimmed import fitted_to_folder, note_missing, rows_with_frames, units_of
@@ -86,6 +86,7 @@ def survey(root: Path, **options: str) -> Survey:
     found = Survey(published=PUBLISHED[release], chosen={"tree": tree, "release": release})
     folders = ClipFolders(folders_by_name(folder).values())
     rows = table(_readable(file), COLUMNS)
+    _survey.note_table(found, file, rows, ("OnsetF", "ApexF1", "ApexF2", "OffsetF"))
     shows = "crop" if tree == "cropped" else "frame"
     phases = 0
     named = rows_with_frames(
@@ -121,19 +122,10 @@ def _tree(root: Path, tree: str) -> tuple[str, Path]:
     trees = {name: inner(root, *folders) for name, folders in TREES.items()}
     tree = tree or next((name for name, folder in trees.items() if folder), "")
     wanted = " or ".join(TREES[name][0] for name in ([tree] if tree else TREES))
-    near = {
-        **({} if tree else deeper(root, *TREES["raw-selected"])),
-        "sub01": "give the folder above this one, which also holds the table",
-        **dict.fromkeys(CASME2_TABLES, "this is CASME II: name the data set casme2, or give CASME"),
-        "rawpic": "this is CAS(ME)^2: name the data set casme-sq, or give CASME",
-    }
     # CASME II has a folder Cropped, too.
     if {path.name.lower() for path in root.iterdir()} & set(CASME2_TABLES):
-        require_tree(root, {}, f"CASME ({wanted})", {name: near[name] for name in CASME2_TABLES})
-    folder = trees.get(tree)
-    require_tree(root, {tree: folder}, wanted, near)
-    assert folder is not None  # `require_tree` has seen it
-    return tree, folder
+        require_tree(NAME, root, None, f"CASME ({wanted})")  # raises
+    return tree, require_tree(NAME, root, trees.get(tree), wanted, others(root, trees))
 
 
 def _readable(file: Path) -> Path:

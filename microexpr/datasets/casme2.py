@@ -12,12 +12,15 @@ of MEGC 2019, and with it the paper, counts by the labels of 2014.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from microexpr.datasets import _gaps, _survey, action_units
-from microexpr.datasets._files import NumberedFrames, folders_by_name, frames_in, inner, require_tree
+from microexpr.datasets._files import NumberedFrames, folders_by_name, inner
+from microexpr.datasets._nearby import others, require_tree
 from microexpr.datasets._survey import ClipFolders, Interval, Survey
-from microexpr.datasets._table import Row, find_table, table
+from microexpr.datasets._table import Row, find_table, releases_in, table
+from microexpr.errors import BadInput
 from microexpr.types import Clip
 
 NAME = "casme2"
@@ -50,7 +53,10 @@ FRAMES_A_SECOND = 200.0
 # Name of a tree -> its folders, the usual name first.
 TREES = {
     "raw-selected": ("CASME2_RAW_selected", "CASME2-RAW_selected", "RAW_selected"),
-    "cropped": ("Cropped", "Cropped_original", "Cropped-updated", "CASME2_preprocessed_Li Xiaobai/Cropped"),
+    "cropped": (
+        *("Cropped", "Cropped_original", "Cropped-updated/Cropped", "Cropped-updated"),
+        "CASME2_preprocessed_Li Xiaobai/Cropped",
+    ),
     "raw": ("CASME2-RAW", "CASME2_RAW", "RAW"),
 }
 TABLES = {
@@ -88,36 +94,55 @@ def survey(root: Path, **options: str) -> Survey:
     trees = {name: inner(root, *folders) for name, folders in TREES.items()}
     tree = chosen["tree"] or next((name for name, folder in trees.items() if folder), "")
     wanted = " or ".join(TREES[name][0] for name in ([tree] if tree else TREES))
-    near = {
-        "sub01": "give the folder above this one, which also holds the table",
-        "SAMM_Micro_FACS_Codes_v2.xlsx": "this is SAMM; give CASME II",
-        "rawpic": "this is CAS(ME)^2; give CASME II, or name the data set casme-sq",
-    }
-    require_tree(root, {tree: trees.get(tree)}, wanted, near)
+    folder = require_tree(NAME, root, trees.get(tree), wanted, others(root, trees))
     release, file = find_table(root, TABLES, chosen["release"])
     found = Survey(published=PUBLISHED[release], chosen={"tree": tree, "release": release})
-    objective = _objective_classes(root)
-    folder = trees[tree]
-    assert folder is not None  # `require_tree` has seen it
+    objective = _objective_classes(found, root, file.parent)
     folders = ClipFolders(folders_by_name(folder).values())
-    keys: set[str] = set()
-    for row in table(file, COLUMNS):
-        number, name = row.whole("Subject"), row.text("Filename")
-        key = f"{NAME}/sub{number or 0:02d}/{name}"
+    rows, keys = table(file, COLUMNS), set[str]()
+    _survey.note_table(found, file, rows, COLUMNS[2:5])
+    _note_release(found, root, release, rows)
+    for row in rows:
+        number, name, key = row.whole("Subject"), row.text("Filename"), _key(row)
         if number is None or not name:
             found.warning(row.place, "a row without subject or file name", "the row is left out")
         elif key in keys:
             found.warning(row.place, f"{key} for the second time", "the first row counts")
         else:
             keys.add(key)
-            place = folders.take(name, f"sub{number:02d}")
-            frames = place and frames_in(place, NUMBER, "crop" if tree == "cropped" else "frame")
-            if frames:
+            place, expected = folders.take(name, f"sub{number:02d}"), folder / f"sub{number:02d}" / name
+            shows = "crop" if tree == "cropped" else "frame"
+            frames = _survey.pictures(found, key, place, expected, NUMBER, shows)
+            if frames is not None:
                 _add(found, key, row, frames, objective.get(key))
-            else:
-                found.error(key, f"no pictures in {folder / f'sub{number:02d}' / name}")
     folders.note_rest(found)
     return found
+
+
+def _key(row: Row) -> str:
+    return f"{NAME}/sub{row.whole('Subject') or 0:02d}/{row.text('Filename')}"
+
+
+def _note_release(found: Survey, root: Path, release: str, rows: Sequence[Row]) -> None:
+    """Notes that labels differ between the releases: by how many, where both tables are there."""
+    counted = "MEGC 2019, and with it 3db, counts by the labels of 2014"
+    other = next(name for name in TABLES if name != release)
+    file = releases_in(root, TABLES).get(other)
+    if file is None:
+        if release == "2019":
+            what = "the labels of 2019, by which three clips of subject 24 are surprise that were sadness"
+            found.note(f"release {release}", what, counted)
+        return
+    try:
+        labels = {_key(row): row.text("Estimated Emotion").lower() for row in table(file, COLUMNS)}
+    except BadInput:  # nobody asked for it
+        return
+    changed = [
+        key for row in rows if labels.get(key := _key(row), "") not in ("", row.text("Estimated Emotion").lower())
+    ]
+    if changed:
+        what = f"{len(changed)} clips have another emotion in the release of {other}, the first {changed[0]}"
+        found.note(f"release {release}", what, counted)
 
 
 def _add(found: Survey, key: str, row: Row, frames: NumberedFrames, objective_class: int | None) -> None:
@@ -157,14 +182,16 @@ def _interval(found: Survey, key: str, row: Row, frames: NumberedFrames) -> Inte
     return interval
 
 
-def _objective_classes(root: Path) -> dict[str, int]:
+def _objective_classes(found: Survey, *places: Path) -> dict[str, int]:
     """Key -> class 1 to 7, of the table of 2017 where it is there (Davison et al. 2018)."""
-    file = next((path for path in root.iterdir() if path.name.lower() == OBJECTIVE), None)
+    file = next((path for place in places for path in place.iterdir() if path.name.lower() == OBJECTIVE), None)
     if file is None:
+        found.note(str(places[0]), "no CASME2-ObjectiveClasses.xlsx", "clips have no objective class")
         return {}
-    found = {}
-    for row in table(file, ("Subject", "Filename", "Objective Class")):
-        subject, number = row.whole("Subject"), row.whole("Objective Class")
-        if subject is not None and number is not None:
-            found[f"{NAME}/sub{subject:02d}/{row.text('Filename')}"] = number
-    return found
+    try:
+        rows = table(file, ("Subject", "Filename", "Objective Class"))
+    except BadInput as error:
+        found.warning(str(file), str(error), "clips have no objective class")
+        return {}
+    classes = {_key(row): row.whole("Objective Class") for row in rows if row.whole("Subject") is not None}
+    return {key: number for key, number in classes.items() if number is not None and 1 <= number <= 7}

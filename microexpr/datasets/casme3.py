@@ -21,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from microexpr.datasets import _survey, action_units
-from microexpr.datasets._files import NumberedFrames, entries, folders_by_name, inner, require_tree
-from microexpr.datasets._recordings import Recordings, Tally, deeper, distinct, placed
+from microexpr.datasets._files import NumberedFrames, described, entries, folders_by_name, inner
+from microexpr.datasets._nearby import advice, others, require_tree
+from microexpr.datasets._recordings import Recordings, Tally, distinct, placed
 from microexpr.datasets._survey import Interval, Survey
 from microexpr.datasets._table import Row, find_table, table
 from microexpr.errors import BadInput
@@ -64,12 +65,6 @@ TREES = {
     "clips": (("Part_A_ME_clip/frame", "part_A/Part_A_ME_clip/frame", "part_A/data/Part_A_ME_clip/frame"), CLIP),
 }
 TREES_C = ("part_C/data/part_C", "part_C/RGB_Depth/part_C", "part_C/data", "data/part_C", "part_C")
-NEAR = {
-    "spNO.1": "give the folder above this one, which also holds the table",
-    "spNO.1_a_175": "give the folder above this one, which also holds the table",
-    "CASME2_RAW_selected": "this is CASME II; give CAS(ME)^3, or name the data set casme2",
-    "rawpic": "this is CAS(ME)^2; give CAS(ME)^3, or name the data set casme-sq",
-}
 TABLES = {
     "v2": ("cas(me)3_part_a_me_label_jpgindex_v2.xlsx",),
     "v1": ("cas(me)3_part_a_me_label_jpgindex_v1.xlsx", "cas(me)3_part_a_me_label_jpgindex_v1.xls"),
@@ -115,18 +110,15 @@ def _part_a(root: Path, chosen: Mapping[str, str]) -> Survey:
     trees = {name: _tree(root, folders, named) for name, (folders, named) in TREES.items()}
     tree = chosen["tree"] or next((name for name, folder in trees.items() if folder), "")
     wanted = " or ".join(TREES[name][0][0] for name in ([tree] if tree else TREES))
-    near = {**NEAR, **deeper(root, *(name for folders, _ in TREES.values() for name in folders))}
-    require_tree(root, {tree: trees.get(tree)}, wanted, near)
+    folder = require_tree(NAME, root, trees.get(tree), wanted, others(root, trees))
     _, file = find_table(_place_of_table(root, TABLES), TABLES, chosen["release"])
     if file.suffix.lower() == ".xls":
         advice = "open it in a spreadsheet program and save it as .xlsx"
         raise BadInput(f"a workbook (.xlsx) of release {chosen['release']}", str(file), advice)
     found = Survey(published=PUBLISHED[chosen["release"]])
     found.chosen = {"section": "A", "tree": tree, "release": chosen["release"]}
-    folder = trees[tree]
-    assert folder is not None  # `require_tree` has seen it
-    recordings = Recordings(_folders(folder, tree), NUMBER, inside="color")
-    tally, keys = Tally(), set[str]()
+    recordings = Recordings(found, _folders(folder, tree), NUMBER, inside="color")
+    tally, keys, named = Tally(), set[str](), set[str]()
     for row in table(file, COLUMNS, SHEETS):
         subject, name, onset = _subject(row.text("Subject")), row.text("Filename").lower(), row.whole("Onset")
         key = f"{NAME}/{subject}/{name}/{onset}"
@@ -137,6 +129,9 @@ def _part_a(root: Path, chosen: Mapping[str, str]) -> Survey:
         else:
             keys.add(key)
             _spelling(tally, key, row)
+            if f"{subject}/{name}" in named:
+                tally.add(key, "the subject and recording of an earlier row", "the onset tells them apart")
+            named.add(f"{subject}/{name}")
             frames = recordings.frames(
                 f"{subject}_{name}_{onset}".lower() if tree == "clips" else (subject.lower(), name)
             )
@@ -156,12 +151,17 @@ def _tree(root: Path, names: tuple[str, ...], named: re.Pattern[str]) -> Path | 
 
 
 def _place_of_table(root: Path, releases: Mapping[str, tuple[str, ...]]) -> Path:
-    """The folder to look for the table in: the root, or one in which copies keep their tables."""
+    """The folder to look for the table in: the root, or one in which copies keep their tables.
+
+    Raises:
+        BadInput: no release of the table is there.
+    """
     names = {name for files in releases.values() for name in files}
     for place in (root, inner(root, "annotation"), inner(root, "part_A"), inner(root, "part_C")):
         if place and any(names & {name.lower() for name in entries(near)} for near in (place, *_inside(place))):
             return place
-    return root
+    spelled = " or ".join(files[0] for files in releases.values())
+    raise BadInput(f"the table {spelled} in {root}", described(root), advice(NAME, root))
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -278,13 +278,11 @@ def _part_c(root: Path, options: Mapping[str, str]) -> Survey:
         if options.get(name, only) not in ("", only):
             wanted = f"no {name} for section C" if not only else f"{name}={only} for section C"
             raise BadInput(wanted, repr(options[name]), "leave it out")
-    folder = _tree(root, TREES_C, re.compile(r"^\d+$"))
-    require_tree(root, {"recordings": folder}, "part_C", {**NEAR, "color": NEAR["spNO.1"], **deeper(root, *TREES_C)})
+    folder = require_tree(NAME, root, _tree(root, TREES_C, re.compile(r"^\d+$")), "part_C")
     _, file = find_table(_place_of_table(root, TABLES_C), TABLES_C)
     found = Survey(published=PUBLISHED_C, chosen={"section": "C", "tree": "recordings"})
-    assert folder is not None  # `require_tree` has seen it
     subjects = {int(name): place for name, place in folders_by_name(folder).items() if name.isdecimal()}
-    recordings = Recordings({number: _only(place) for number, place in subjects.items()}, NUMBER, inside="color")
+    recordings = Recordings(found, {number: _only(place) for number, place in subjects.items()}, NUMBER, inside="color")
     tally, keys = Tally(), set[str]()
     for row in table(file, COLUMNS_C, SHEETS_C):
         number, count, onset = row.whole("sub"), row.text("count"), row.whole("onset")

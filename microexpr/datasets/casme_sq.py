@@ -17,8 +17,9 @@ import re
 from pathlib import Path
 
 from microexpr.datasets import _survey, action_units
-from microexpr.datasets._files import NumberedFrames, folders_by_name, inner, require_tree
-from microexpr.datasets._recordings import KINDS, Recordings, Tally, counts, deeper, distinct, placed
+from microexpr.datasets._files import NumberedFrames, folders_by_name, inner
+from microexpr.datasets._nearby import others, require_tree
+from microexpr.datasets._recordings import KINDS, Recordings, Tally, counts, distinct, placed
 from microexpr.datasets._survey import Interval, Survey
 from microexpr.datasets._table import Row, find_table, sheet
 from microexpr.types import Clip
@@ -54,11 +55,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 FRAMES_A_SECOND = 30.0
 
 TREES = ("rawpic", "selectedpic", "cropped")
-NEAR = {
-    "s15": "give the folder above this one, which also holds the table",
-    "CASME2_RAW_selected": "this is CASME II; give CAS(ME)^2, or name the data set casme2",
-    "part_A": "this is CAS(ME)^3; give CAS(ME)^2, or name the data set casme3",
-}
 TABLES = {
     "final": ("cas(me)^2code_final.xlsx", "code_final.xlsx"),
     "updated": ("cas(me)^2code_final(updated).xlsx",),
@@ -95,18 +91,19 @@ def read(root: Path, *, damaged: str = "stop", **options: str) -> list[Clip]:
 def survey(root: Path, **options: str) -> Survey:
     """The clips and what is wrong with the copy; `read` without its judgment."""
     chosen = _survey.check_options(NAME, options, OPTIONS)
-    tree = chosen["tree"] or next((name for name in TREES if inner(root, name)), "")
-    folder = inner(root, tree) if tree else None
-    require_tree(root, {tree: folder}, tree or " or ".join(TREES), {**NEAR, **deeper(root, *TREES)})
+    trees = {name: inner(root, name) for name in TREES}
+    tree = chosen["tree"] or next((name for name, folder in trees.items() if folder), "")
+    folder = require_tree(NAME, root, trees.get(tree), tree or " or ".join(TREES), others(root, trees))
     release, file = find_table(root, TABLES, chosen["release"])
     found = Survey(published=PUBLISHED[chosen["kind"]], chosen={**chosen, "tree": tree, "release": release})
-    assert folder is not None  # `require_tree` has seen it
     found.note(str(file), f"no header in the sheet {SHEETS[0]} (sic)", "columns are known by their places")
     folders = _videos_in(found, folder) if tree == "rawpic" else _clips_in(folder)
-    recordings = Recordings(folders, NUMBER, "crop" if tree == "cropped" else "frame")
+    recordings = Recordings(found, folders, NUMBER, "crop" if tree == "cropped" else "frame")
     subjects, videos = _subjects(file), _videos(file)
     tally, keys = Tally(), set[str]()
-    for row in _rows(file):
+    rows = _rows(file)
+    _survey.note_table(found, file, rows, COLUMNS[2:5])
+    for row in rows:
         number, name, kind = row.whole("subject"), row.text("name"), row.text("kind").lower().partition("-")[0]
         subject, video = subjects.get(number), videos.get(name.partition("_")[0].lower())
         key = distinct(f"{NAME}/s{subject}/{name}", row.whole("onset"), keys)

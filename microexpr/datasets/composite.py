@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import csv
 import importlib
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -65,25 +67,27 @@ def read(roots: Mapping[str, Path], *, damaged: str = "stop", **options: str) ->
     """The clips in the official order; frames are read on demand.
 
     Args:
-        roots: member -> its folder.
+        roots: member -> its folder; members without one are left out.
         damaged: ``"skip"`` leaves out clips that can't be read, see `_survey.clips_of`.
         options: settings of a member as ``casme2.tree="cropped"``.
 
     Raises:
         BadInput: a member's folder is not what it should be, or a clip can't be read.
     """
+    found = survey(roots, **options)
+    if len(roots) == 1:
+        ((member, root),) = roots.items()
+        return _survey.clips_of(found, member, root, damaged)
     where = " ".join(f"--root {name}={root}" for name, root in roots.items())
-    return _survey.clips_of(survey(roots, **options), NAME, where, damaged)
+    return _survey.clips_of(found, NAME, where, damaged)
 
 
 def survey(roots: Mapping[str, Path], **options: str) -> Survey:
     """The clips, and what is wrong with the members' copies."""
-    published: dict[str, int] = {"clips": CLIPS, "subjects": SUBJECTS}
-    for member, numbers in TABLE_2.items():
-        names = (*(f"{member} {label}" for label in LABELS), f"{member} subjects")
-        published.update(zip(names, numbers, strict=True))
-    whole = Survey(published=published)
+    whole = Survey(published=_published(roots))
     for member, module in members().items():
+        if member not in roots:
+            continue
         whole_options = {**MEMBER_OPTIONS[member], **_options_of(member, options)}
         found = module.survey(roots[member], **whole_options)
         kept = [clip for clip in found.clips if clip.emotion.lower() in CLASSES[member]]
@@ -92,7 +96,30 @@ def survey(roots: Mapping[str, Path], **options: str) -> Survey:
         whole.clips += sorted(kept, key=_official_place)
         whole.findings += found.findings
         whole.chosen = {**whole.chosen, **{f"{member}.{name}": value for name, value in found.chosen.items()}}
+    _note_numbers(whole)
     return whole
+
+
+def _note_numbers(found: Survey) -> None:
+    """Notes that people of different sets have the same number."""
+    people = {clip.subject for clip in found.clips}
+    numbers = Counter(int(re.sub(r"\D", "", subject.partition("/")[2])) for subject in people)
+    if shared := [number for number, count in numbers.items() if count > 1]:
+        what = f"{len(shared)} numbers of subjects occur in several sets, the first {min(shared)}"
+        found.note(NAME, what, "a subject's name begins with that of the set, so that each is left out alone")
+
+
+def _published(members: Iterable[str]) -> dict[str, int]:
+    """Table 2, of some members, as `counts` has them."""
+    table = {member: TABLE_2[member] for member in TABLE_2 if member in set(members)}
+    published = {
+        "clips": sum(sum(numbers[:-1]) for numbers in table.values()),
+        "subjects": sum(numbers[-1] for numbers in table.values()),
+    }
+    for member, numbers in table.items():
+        names = (*(f"{member} {label}" for label in LABELS), f"{member} subjects")
+        published.update(zip(names, numbers, strict=True))
+    return published
 
 
 def members() -> dict[str, ModuleType]:

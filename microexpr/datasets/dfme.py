@@ -17,8 +17,8 @@ import re
 from pathlib import Path
 
 from microexpr.datasets import _survey
-from microexpr.datasets._files import entries, inner, require_tree
-from microexpr.datasets._recordings import deeper
+from microexpr.datasets._files import entries, inner
+from microexpr.datasets._nearby import require_tree
 from microexpr.datasets._survey import ClipFolders, Interval, Survey
 from microexpr.datasets._table import Row, find_table, table
 from microexpr.datasets._trimmed import fitted, note_missing, rows_with_frames, units_of
@@ -61,7 +61,6 @@ PUBLISHED = {
     "testB": {"clips": 299, "subjects": 41},
     "all": {"clips": CLIPS, "subjects": SUBJECTS},
 }
-ABOVE = "give the folder that holds the tables and the folders of frames"
 NUMBER = re.compile(r"^(\d+)$")
 CLIP = re.compile(r"(sub\d+)_\w+", re.IGNORECASE)
 
@@ -90,6 +89,7 @@ def survey(root: Path, **options: str) -> Survey:
     for tree, file in places:
         inside = ClipFolders([tree])
         of_split = table(file, COLUMNS)
+        _survey.note_table(found, file, of_split, COLUMNS[2:5])
         rows += of_split
         folders.update({row.place: inside for row in of_split})
     named = rows_with_frames(
@@ -127,15 +127,7 @@ def _tree(root: Path, split: str) -> Path:
     others = [one for one in SPLITS if one != split and inner(root, *TREES[one])]
     if folder is None and others:
         raise BadInput(f"{names[0]} in {root}", f"{TREES[others[0]][0]} only", f"name what is there: split={others[0]}")
-    near = {
-        **({} if folder else deeper(root, *names)),
-        **dict.fromkeys((name for known in TREES.values() for name in known[:2]), ABOVE),
-        "sub0003_01": ABOVE,
-        "Micro_Expression": "this is MMEW: name the data set mmew, or give DFME",
-    }
-    require_tree(root, {split: folder}, names[0], near)
-    assert folder is not None  # `require_tree` has seen it
-    return folder
+    return require_tree(NAME, root, folder, names[0])
 
 
 def _table(root: Path, split: str) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def check(
 
     Args:
         name, root, options: as for `datasets.load`.
-        pictures: opens every picture, too: minutes for a whole set.
+        pictures: opens every picture of the clips, too: minutes for a whole set.
         official: for ``3db``, a copy of the official list of MEGC 2019 to compare with.
         progress: called with (clips looked at, clips in all), where pictures are opened.
 
@@ -72,7 +73,7 @@ def check(
         found = module.survey(place, **options)
     except BadInput as error:
         return _unreadable(name, place, error)
-    findings = list(found.findings)
+    findings = [*found.findings, *_nested(found.clips, place)]
     if official is not None:
         findings += module.check_list(Path(official), found.clips)
     counted = getattr(module, "counts", _survey.counts)(found.clips)
@@ -94,12 +95,26 @@ def _simple(name: str, root: datasets.Root | None, options: Mapping[str, str]) -
     except BadInput as error:
         return _unreadable(name, root, error)
     counted = _survey.counts(clips)
-    return Checkup(name, {}, _side_by_side({k: v for k, v in published.items() if v is not None}, counted), ())
+    findings = tuple(module.oddities(clips)) if hasattr(module, "oddities") else ()
+    return Checkup(name, {}, _side_by_side({k: v for k, v in published.items() if v is not None}, counted), findings)
 
 
 def _unreadable(name: str, root: object, error: BadInput) -> Checkup:
     """A folder in which nothing can be read, for one reason."""
-    return Checkup(name, {}, {}, (Finding("error", str(root or name), str(error), "nothing of it can be read"),))
+    where = name if root is None or isinstance(root, Mapping) else str(root)
+    return Checkup(name, {}, {}, (Finding("error", where, str(error), "nothing of it can be read"),))
+
+
+def _nested(clips: Sequence[Clip], place: Path | Mapping[str, Path]) -> Iterator[Finding]:
+    """Notes trees that lie in a folder of their own name."""
+    for root in place.values() if isinstance(place, Mapping) else (place,):
+        folders = (clip.frames.folder for clip in clips if isinstance(clip.frames, NumberedFrames))
+        folder = next((folder for folder in folders if folder.is_relative_to(root)), root)
+        parts = folder.relative_to(root).parts
+        for at, (outer, inside) in enumerate(itertools.pairwise(parts), start=1):
+            if outer.lower() == inside.lower():
+                where = str(root.joinpath(*parts[:at]))
+                yield Finding("note", where, "a folder in a folder of the same name", "the inner one is read")
 
 
 def _side_by_side(published: Mapping[str, int], found: Mapping[str, int]) -> dict[str, tuple[int | None, int]]:
@@ -108,21 +123,41 @@ def _side_by_side(published: Mapping[str, int], found: Mapping[str, int]) -> dic
 
 
 def open_all(clips: Sequence[Clip], progress: Callable[[int, int], object] | None) -> tuple[int, list[Finding]]:
-    """Opens every picture, of a recording that several clips share once.
+    """Opens every picture between the onset and the offset of a clip, once where clips share it.
 
     Returns:
-        How many were opened, and a finding for each clip or recording with pictures that can't be decoded.
+        How many were opened, and a finding for each clip with pictures that can't be decoded.
     """
-    opened, found = 0, []
-    seen: set[Path] = set()
+    found = []
+    readable: dict[Path, bool] = {}
     for done, clip in enumerate(clips, start=1):
-        if isinstance(clip.frames, NumberedFrames) and clip.frames.folder not in seen:
-            seen.add(clip.frames.folder)
-            opened += len(clip.frames)
-            if damaged := clip.frames.damaged():
+        if isinstance(clip.frames, NumberedFrames):
+            damaged = [
+                file for number, file in _files_of(clip, clip.frames) if not _opens(clip.frames, number, readable)
+            ]
+            if damaged:
                 more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
                 what = f"{damaged[0].name}{more} can't be decoded in {damaged[0].parent}"
                 found.append(Finding("error", clip.key, what, "copy the clip again, or evaluate with --damaged skip"))
         if progress:
             progress(done, len(clips))
-    return opened, found
+    return len(readable), found
+
+
+def _files_of(clip: Clip, frames: NumberedFrames) -> list[tuple[int, Path]]:
+    """Numbers and files of the pictures of a clip, which may be a part of a recording."""
+    first = next(number for number in (clip.onset, clip.apex, frames.numbers[0]) if number is not None)
+    last = next(number for number in (clip.offset, clip.apex, frames.numbers[-1]) if number is not None)
+    return [(number, frames.file(number)) for number in frames.numbers if first <= number <= last]
+
+
+def _opens(frames: NumberedFrames, number: int, known: dict[Path, bool]) -> bool:
+    """Whether a picture can be decoded; `known` is what was opened before, and gets this one."""
+    file = frames.file(number)
+    if file not in known:
+        try:
+            frames.read(number)
+            known[file] = True
+        except BadInput:
+            known[file] = False
+    return known[file]

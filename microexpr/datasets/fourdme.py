@@ -18,8 +18,8 @@ import re
 from pathlib import Path
 
 from microexpr.datasets import _survey
-from microexpr.datasets._files import LAST_NUMBER, folders_by_name, inner, require_tree
-from microexpr.datasets._recordings import deeper
+from microexpr.datasets._files import LAST_NUMBER, folders_by_name, inner
+from microexpr.datasets._nearby import require_tree
 from microexpr.datasets._survey import ClipFolders, Interval, Survey
 from microexpr.datasets._table import Row, find_table, sheet, table
 from microexpr.datasets._trimmed import fitted_to_folder, note_missing, rows_with_frames, units_of
@@ -71,19 +71,13 @@ def read(root: Path, *, damaged: str = "stop", **options: str) -> list[Clip]:
 def survey(root: Path, **options: str) -> Survey:
     """The clips and what is wrong with the copy; `read` without its judgment."""
     _survey.check_options(NAME, options, OPTIONS)
-    folder = inner(root, TREE)
     long = "these are the long videos; give the folder that holds gray_micro"
-    near = {
-        **({} if folder else deeper(root, TREE)),
-        TREE: "give the folder above this one, which also holds the table",
-        "long gray video": long,
-        "long_gray_video": long,
-    }
-    require_tree(root, {TREE: folder}, TREE, near)
-    assert folder is not None  # `require_tree` has seen it
+    near = {"long gray video": long, "long_gray_video": long}
+    folder = require_tree(NAME, root, inner(root, TREE), TREE, near)
     release, file = find_table(root, TABLES)
     found = Survey(published=PUBLISHED, chosen={"tree": TREE, "release": release})
     rows = _exchanged_back(found, _rows(file))
+    _survey.note_table(found, file, rows, COLUMNS[3:6])
     folders = ClipFolders(folders_by_name(folder).values())
     named = rows_with_frames(
         found, rows, _key, lambda row: folders.take(row.text("fold_name"), _subject(row)), LAST_NUMBER, "frame"

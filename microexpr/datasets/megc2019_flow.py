@@ -17,12 +17,13 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
+from microexpr.datasets._survey import Finding
 from microexpr.errors import BadInput
 from microexpr.types import Clip, FlowMap
 
@@ -75,6 +76,22 @@ def read(root: Path) -> list[Clip]:
     _check_counts(rows, root)
     rows.sort(key=lambda row: (DATABASES.index(row[0]), row[1], row[2]))
     return [_clip(*row) for row in rows]
+
+
+def oddities(clips: Sequence[Clip]) -> Iterator[Finding]:
+    """What is odd in the maps as they were published, and what is done about it."""
+    maps = [(clip.key, clip.flow.channels.reshape(3, -1)) for clip in clips if clip.flow is not None]
+    plain = [key for key, channels in maps if (channels.min(1) > 0).any() or (channels.max(1) < 255).any()]
+    yield Finding(
+        "note",
+        "the maps",
+        f"{len(maps) - len(plain)} of {len(maps)} with each channel stretched to 0..255: no gray value means rest",
+        "methods center each map on its own median",
+    )
+    if plain:
+        what = f"{len(plain)} maps with a channel that does not reach from 0 to 255, which all published ones do"
+        yield Finding("warning", plain[0], what, "used as they are; see that the files are the published ones")
+    yield Finding("note", "the maps", "published without onset, apex and offset", "clips have no frame numbers")
 
 
 def _clip(database: str, subject: str, name: str, label: int, file: Path) -> Clip:

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from microexpr.datasets import _survey
-from microexpr.datasets._files import LAST_NUMBER, NumberedFrames, folders_by_name, frames_in, inner, require_tree
-from microexpr.datasets._recordings import deeper
+from microexpr.datasets._files import LAST_NUMBER, NumberedFrames, folders_by_name, frames_in, inner
+from microexpr.datasets._nearby import require_tree
 from microexpr.datasets._survey import ClipFolders, Interval, Survey
 from microexpr.datasets._table import Row, find_table, table
 from microexpr.datasets._trimmed import fitted_to_folder, note_missing, rows_with_frames, units_of
@@ -96,25 +96,16 @@ def _tree(root: Path, kind: str) -> Path:
     folder, there = trees[kind], next((name for name, tree in trees.items() if tree), None)
     if folder is None and there is not None:
         raise BadInput(f"{wanted} in {root}", f"{TREES[there]} only", f"name what is there: kind={there}")
-    above = "give the folder that holds Micro_Expression and the table (MMEW_Final)"
-    near = {
-        **({} if folder else deeper(root, *TREES.values())),
-        **dict.fromkeys((*TREES.values(), "disgust"), above),
-        "CASME2_RAW_selected": "this is CASME II: name the data set casme2, or give MMEW",
-        "DFME_train": "this is DFME: name the data set dfme, or give MMEW",
-    }
-    require_tree(root, {wanted: folder}, wanted, near)
-    assert folder is not None  # `require_tree` has seen it
-    return folder
+    return require_tree(NAME, root, folder, wanted)
 
 
 def _micro(found: Survey, tree: Path, file: Path) -> None:
     """The rows of the table with their folders, which lie in emotions, or in emotions in subjects."""
     folders = ClipFolders(_parents(tree))
     renamed = 0
-    rows = rows_with_frames(
-        found, table(file, COLUMNS), _key, lambda row: folders.take(row.text("Filename")), NUMBER, "crop"
-    )
+    read = table(file, COLUMNS)
+    _survey.note_table(found, file, read, COLUMNS[2:5])
+    rows = rows_with_frames(found, read, _key, lambda row: folders.take(row.text("Filename")), NUMBER, "crop")
     for key, row, frames in rows:
         _check_subject(found, key, row)
         emotion, folder = row.text("Estimated Emotion").lower(), frames.folder.parent.name.lower()

@@ -15,10 +15,12 @@ expect and were not.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from microexpr.datasets import _gaps, _survey, action_units
-from microexpr.datasets._files import NumberedFrames, entries, folders_by_name, frames_in, inner, require_tree
+from microexpr.datasets._files import NumberedFrames, entries, folders_by_name, inner
+from microexpr.datasets._nearby import require_tree
 from microexpr.datasets._survey import ClipFolders, Interval, Survey
 from microexpr.datasets._table import Row, find_table, table
 from microexpr.errors import BadInput
@@ -57,14 +59,8 @@ EMOTIONS = {
 PUBLISHED = {"clips": CLIPS, "subjects": SUBJECTS, **EMOTIONS}
 SUBJECT = re.compile(r"\d{3}")
 NUMBER = re.compile(r"^\d+_(\d+)$")
-NEAR = {
-    "SAMM_longvideos": "the long videos of SAMM lie here; name the data set samm-lv, or give the folder of SAMM",
-    "CASME2-coding-20140508.xlsx": "CASME II lies here; give the folder of SAMM",
-    "SMIC_all_raw": "SMIC lies here; give the folder of SAMM",
-    "SMIC_all_cropped": "SMIC lies here; give the folder of SAMM",
-    "SAMM_CROP": "faces that users cut out are not read; give SAMM as it was distributed",
-    "SAMM_cropped": "faces that users cut out are not read; give SAMM as it was distributed",
-}
+CUT_OUT = "faces that users cut out are not read; give SAMM as it was distributed"
+NEAR = {"SAMM_CROP": CUT_OUT, "SAMM_cropped": CUT_OUT}
 
 
 def read(root: Path, *, damaged: str = "stop", **options: str) -> list[Clip]:
@@ -90,8 +86,9 @@ def survey(root: Path, **options: str) -> Survey:
     found.chosen = {"release": release}
     subjects = {name: place for name, place in folders_by_name(folder).items() if SUBJECT.fullmatch(name)}
     folders = ClipFolders(subjects.values())
-    keys: set[str] = set()
-    for row in table(file, COLUMNS, SHEETS):
+    rows, keys = table(file, COLUMNS, SHEETS), set[str]()
+    _survey.note_table(found, file, rows, COLUMNS[2:5])
+    for row in rows:
         number, name = row.whole("Subject"), row.text("Filename")
         subject = f"{number or 0:03d}"
         key = f"{NAME}/{subject}/{name}"
@@ -101,14 +98,22 @@ def survey(root: Path, **options: str) -> Survey:
             found.warning(row.place, f"{key} for the second time", "the first row counts")
         else:
             keys.add(key)
-            place = folders.take(name, subject)
-            frames = frames_in(place, NUMBER) if place else None
-            if frames:
+            place, expected = folders.take(name, subject), folder / subject / name
+            frames = _survey.pictures(found, key, place, expected, NUMBER)
+            if frames is not None:
                 _add(found, key, row, frames)
-            else:
-                found.error(key, f"no pictures in {folder / subject / name}")
     folders.note_rest(found)
+    _note_widths(found)
     return found
+
+
+def _note_widths(found: Survey) -> None:
+    """Notes that numbers in file names have different widths, whatever the numbers are."""
+    firsts = [clip.frames.names[0] for clip in found.clips if isinstance(clip.frames, NumberedFrames)]
+    widths = Counter(len(match[1]) for name in firsts if (match := NUMBER.match(name.rpartition(".")[0])))
+    if len(widths) > 1:
+        told = ", ".join(f"{width} digits in {count} clips" for width, count in sorted(widths.items()))
+        found.note("names of files", told, "folders are listed, no name is composed")
 
 
 def _tree(root: Path) -> Path:
@@ -118,12 +123,8 @@ def _tree(root: Path) -> Path:
         BadInput: there is none; the message says which folder to give where one can be seen nearby.
     """
     places = [place for place in (inner(root, "SAMM"), root) if place is not None]
-    with_subjects = [place for place in places if any(map(SUBJECT.fullmatch, folders_by_name(place)))]
-    if not with_subjects:
-        subject = next((place for place in (root, root.parent) if SUBJECT.fullmatch(place.name)), None)
-        near = NEAR if subject is None else {root.name: f"give {subject.parent}, which holds all subjects"}
-        require_tree(root, {}, "folders of subjects (006, 007, ...)", near)  # raises
-    return with_subjects[0]
+    with_subjects = (place for place in places if any(map(SUBJECT.fullmatch, folders_by_name(place))))
+    return require_tree(NAME, root, next(with_subjects, None), "folders of subjects (006, 007, ...)", NEAR)
 
 
 def _table(root: Path, found: Survey) -> tuple[str, Path]:

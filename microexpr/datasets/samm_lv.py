@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microexpr.datasets import _survey, action_units
-from microexpr.datasets._files import NumberedFrames, entries, folders_by_name, inner, require_tree
-from microexpr.datasets._recordings import KINDS, Recordings, Tally, counts, deeper, distinct, placed
+from microexpr.datasets._files import NumberedFrames, entries, folders_by_name, inner
+from microexpr.datasets._nearby import require_tree
+from microexpr.datasets._recordings import KINDS, Recordings, Tally, counts, distinct, placed
 from microexpr.datasets._survey import Interval, Survey
 from microexpr.datasets._table import Row, find_table, table
 from microexpr.types import Clip
@@ -52,11 +53,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {"kind": KINDS, "release": ("", "v1", "v2"
 FRAMES_A_SECOND = 200.0
 
 TREE = "SAMM_longvideos"
-NEAR = {
-    "006_1": "give the folder above this one, which also holds the table",
-    "006": "this is SAMM, or like it; give SAMM Long Videos, or name the data set samm",
-    "SAMM_Micro_FACS_Codes_v2.xlsx": "this is SAMM; give SAMM Long Videos, or name the data set samm",
-}
 TABLES = {f"v{number}": (f"samm_longvideos_v{number}_release.xlsx",) for number in (1, 2, 3)}
 SHEETS = ("FACS_Movement_Only",)
 COLUMNS = ("Filename", "Onset", "Apex", "Offset", "Type", "Action Units")
@@ -98,21 +94,21 @@ def read(root: Path, *, damaged: str = "stop", **options: str) -> list[Clip]:
 def survey(root: Path, **options: str) -> Survey:
     """The clips and what is wrong with the copy; `read` without its judgment."""
     chosen = _survey.check_options(NAME, options, OPTIONS)
-    folder = inner(root, TREE)
-    require_tree(root, {"recordings": folder}, TREE, {**NEAR, **deeper(root, TREE)})
+    folder = require_tree(NAME, root, inner(root, TREE), TREE)
     release, file = find_table(root, TABLES, chosen["release"])
     emotions, source = _emotions(root)
     found = Survey(published=PUBLISHED[chosen["kind"]])
     found.chosen = {"kind": chosen["kind"], "release": release, "emotions": source or "none"}
-    assert folder is not None  # `require_tree` has seen it
-    recordings = Recordings(folders_by_name(folder), NUMBER)
+    recordings = Recordings(found, folders_by_name(folder), NUMBER)
     if len(recordings.folders) != VIDEOS:
         found.warning(str(folder), f"{len(recordings.folders)} recordings, {VIDEOS} were published", "those are read")
     if not source and chosen["kind"] != "macro":
         done = f"put a copy of SAMM's table {EMOTION_TABLE} there to have those of the micro-movements"
         found.note(str(root), "no emotions", done)
     tally, keys = Tally(), set[str]()
-    for row in table(file, COLUMNS, SHEETS):
+    rows = table(file, COLUMNS, SHEETS)
+    _survey.note_table(found, file, rows, COLUMNS[1:4])
+    for row in rows:
         name, kind = row.text("Filename"), row.text("Type").lower().partition(" ")[0]
         named = FILENAME.match(name)
         if named is None or kind not in ("micro", "macro"):

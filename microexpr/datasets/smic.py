@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microexpr.datasets import _gaps, _survey
-from microexpr.datasets._files import NumberedFrames, described, folders_by_name, frames_in, inner, require_tree
+from microexpr.datasets._files import NumberedFrames, described, entries, folders_by_name, inner
+from microexpr.datasets._nearby import require_tree
 from microexpr.datasets._survey import ClipFolders, Interval, Survey
 from microexpr.datasets._table import Row, find_table, table
 from microexpr.errors import BadInput
@@ -92,10 +93,6 @@ RELEASED_GAP = 2
 SUBJECT = re.compile(r"s(\d+)", re.IGNORECASE)
 CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)", re.IGNORECASE)
 NUMBER = re.compile(r"^(?:reg_)?image(\d+)$", re.IGNORECASE)
-NEAR = {
-    "CASME2-coding-20140508.xlsx": "this is CASME II; give SMIC",
-    "SAMM_Micro_FACS_Codes_v2.xlsx": "this is SAMM; give SMIC",
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -181,6 +178,10 @@ def survey(root: Path, **options: str) -> Survey:
         _read_table(reading, folder, file)
     else:
         _read_folders(reading, folder)
+        found.note(str(folder), "no table", "of each clip the first file is the onset, the last the offset")
+    if found.clips:
+        found.note(NAME, "no apex is annotated", "the apex rule finds one")
+        found.note(NAME, "clips are called s1_ne_01 here, s01_ne_01 by MEGC 2019", "keys are written as by MEGC 2019")
     if camera == "HS":
         if tree == "extended":
             _note_lost(reading)
@@ -204,14 +205,11 @@ def _tree(root: Path, camera: str, wanted: str) -> tuple[str, Path]:
     if tree not in there:
         usual = _for_camera(TREES, camera)
         expected = " or ".join(usual[name][0] for name in ([wanted] if wanted else usual))
-        inside = (place for name, place in folders_by_name(root).items() if NAME in name)
-        for place in (root, root.parent, root.parent.parent, *inside):
-            for other in (camera, *OPTIONS["camera"]):
-                if seen := _trees(place, other):
-                    advice = f"set camera={other} tree={next(iter(seen))}, which is there"
-                    advice = advice if place == root else f"give {place}"
-                    raise BadInput(f"{expected} in {root}", described(root), advice)
-        require_tree(root, {}, expected, NEAR)  # raises
+        for other in (camera, *OPTIONS["camera"]):
+            if seen := _trees(root, other):
+                advice = f"set camera={other} tree={next(iter(seen))}, which is there"
+                raise BadInput(f"{expected} in {root}", described(root), advice)
+        require_tree(NAME, root, None, expected)  # raises
     return tree, there[tree]
 
 
@@ -251,10 +249,8 @@ def _read_clip(reading: _Reading, folder: Path, subject: str) -> None:
     if folder.parent.name.lower() != EMOTIONS[name.code] or not str(name).startswith(subject):
         by_name = f"its name counts: {EMOTIONS[name.code]}, subject {name.subject}"
         found.warning(name.key, f"lies among {folder.parent.name} of {subject}", by_name)
-    frames = frames_in(folder, NUMBER, "crop" if reading.tree == "cropped" else "frame")
-    if frames is None:
-        found.error(name.key, f"no pictures in {folder}")
-    else:
+    frames = _survey.pictures(found, name.key, folder, folder, NUMBER, "crop" if reading.tree == "cropped" else "frame")
+    if frames is not None:
         reading.add(name, Interval(None, None, None), frames)
 
 
@@ -267,6 +263,7 @@ def _read_table(reading: _Reading, long: Path, file: Path) -> None:
     folders = ClipFolders(folders_by_name(inner(folder, camera) or folder).values())
     rows = table(file, COLUMNS, (camera, "Sheet1"))
     named = [(name, row) for row in rows if (name := Name.of(row.text("Filename")))]
+    _survey.note_table(found, file, [row for _, row in named], COLUMNS[1:])
     if len(named) < len(rows):
         found.note(str(file), f"{len(rows) - len(named)} rows that name no clip", "they are not read")
     known = {name for name, _ in named}
@@ -275,14 +272,13 @@ def _read_table(reading: _Reading, long: Path, file: Path) -> None:
             found.warning(row.place, f"{name.key} for the second time", "the first row counts")
             continue
         place = folders.take(row.text("Filename"), f"s{name.subject:02d}")
-        frames = place and frames_in(place, NUMBER)
-        if frames is None and camera == "HS" and str(name) in LOST:
+        if camera == "HS" and str(name) in LOST and (place is None or not entries(place)):
             continue
         reading.seen.add(name)
-        if frames:
+        expected = folder / f"s{name.subject:02d}" / row.text("Filename")
+        frames = _survey.pictures(found, name.key, place, expected, NUMBER)
+        if frames is not None:
             _read_row(reading, name, row, frames, known)
-        else:
-            found.error(name.key, f"no pictures in {folder / f's{name.subject:02d}' / row.text('Filename')}")
     folders.note_rest(found)
 
 

@@ -6,7 +6,7 @@ An experiment is a method with its settings, protocol and selection of the epoch
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,6 +137,7 @@ def _two_data(first: Run, run: Run) -> str:
         for name in ("clips", "subjects")
         if mine["data"][name] != other["data"][name]
     ]
+    told += _two_readings(mine, other)
     if not told and len(first.finished) == len(first.folds) and len(run.finished) == len(run.folds):
         lone = sorted(set(first.clips) ^ set(run.clips))
         told = (
@@ -148,6 +149,21 @@ def _two_data(first: Run, run: Run) -> str:
         f"two data digests, {mine['data']['digest']} ({first.folder.name}) and {other['data']['digest']} "
         f"({run.folder.name}): {', '.join(told) or 'unfinished runs tell no more'}"
     )
+
+
+def _two_readings(mine: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """How one data set was read and prepared in two ways, as far as run.json says."""
+    told = []
+    for part in ("options", "preparation"):
+        one, two = mine.get(part, {}), other.get(part, {})
+        names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
+        shown = {name: (_shown(one.get(name)), _shown(two.get(name))) for name in names}
+        told += [f"{name} {here} and {there}" for name, (here, there) in shown.items() if here != there]
+    return told
+
+
+def _shown(value: Any) -> str:
+    return f"{len(value)} clips" if isinstance(value, list | dict) else "as usual" if value is None else str(value)
 
 
 def _text(value: dict[str, Any]) -> str:

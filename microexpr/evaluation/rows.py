@@ -17,7 +17,7 @@ from microexpr.errors import BadInput
 from microexpr.evaluation.calibration import Reliability, reliability
 from microexpr.evaluation.comparable import by_clip, by_settings, check_comparable, differing, reference
 from microexpr.evaluation.metrics import Difference, Interval, Scores, bootstrap, majority, paired_difference, scores
-from microexpr.evaluation.published import CLIPS, PublishedRow, published
+from microexpr.evaluation.published import CLIPS, COMPOSITE, PublishedRow, published
 from microexpr.types import NEGATIVE_POSITIVE_SURPRISE
 
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ def _published(run: Run, database: str | None = None) -> PublishedRow | None:
     here = len(run.clips) if database is None else run.databases.count(database)
     if row is None or here == CLIPS[row.dataset]:
         return row
-    return replace(row, note=f"of {CLIPS[row.dataset]} clips, here are {here}. {row.note}".strip())
+    alone = run.info["dataset"] in CLIPS and run.info["dataset"] != COMPOSITE
+    where = f" (those of the paper: {COMPOSITE} --part {row.dataset})" if alone else ""
+    return replace(row, note=f"of {CLIPS[row.dataset]} clips, here are {here}{where}. {row.note}".strip())
 
 
 def warnings(run: Run) -> list[str]:
@@ -177,6 +179,11 @@ def warnings(run: Run) -> list[str]:
         found.append(RENDERED)
     if run.info["select"] == "oracle":
         found.append(LEAKS)
+    if left_out := run.info.get("preparation", {}).get("left_out"):
+        found.append(
+            f"Left out before the evaluation: {len(left_out)} clips that could not be used, the first {left_out[0]}; "
+            "run.json names them."
+        )
     if "weights" in run.info:
         found.append(
             f"Weights from {run.info['weights']['folder']}, not trained here: that none has seen the subject it is "

@@ -183,7 +183,8 @@ def _represent(method: Method, clip: Clip, name: str) -> np.ndarray:
     try:
         return method.represent(blind)
     except MicroexprError as error:
-        raise MicroexprError(str(error).replace(name, clip.key)) from error
+        told = str(error).replace(name, clip.key)
+        raise MicroexprError(told if clip.key in told else f"{clip.key}: {told}") from error
 
 
 def _spread(

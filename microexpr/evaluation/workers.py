@@ -85,18 +85,30 @@ def _local(calls: Sequence[Numbered], jobs: int) -> Generator[tuple[int, Any], N
 
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    told: set[str] = set()
     try:
-        yield from parallel(joblib.delayed(_in_worker)(os.getpid(), *numbered) for numbered in calls)
+        answers = parallel(joblib.delayed(_in_worker)(os.getpid(), *numbered) for numbered in calls)
+        for number, result, warned in answers:
+            for text in [text for text in warned if text not in told]:
+                told.add(text)
+                warnings.warn(text, stacklevel=3)
+            yield number, result
     except BrokenProcessPool as error:  # told by joblib as TerminatedWorkerError, which is one
         raise WorkerDied from error
 
 
-def _in_worker(parent: int, number: int, call: Callable[..., Any], given: tuple) -> tuple[int, Any]:
-    """Runs a call; a worker whose parent is gone (kill -9) follows it instead of waiting for work forever."""
+def _in_worker(parent: int, number: int, call: Callable[..., Any], given: tuple) -> tuple[int, Any, list[str]]:
+    """Runs a call; a worker whose parent is gone (kill -9) follows it instead of waiting for work forever.
+
+    Returns:
+        Number, result, and what was warned of: the parent says once what every worker would say.
+    """
     watching = any(thread.name == _WATCH for thread in threading.enumerate())
     if os.getpid() != parent and os.getppid() == parent and not watching:
         threading.Thread(target=_follow, args=(parent,), name=_WATCH, daemon=True).start()
-    return number, call(*given)
+    with warnings.catch_warnings(record=True) as caught:
+        result = call(*given)
+    return number, result, list(dict.fromkeys(str(one.message) for one in caught))
 
 
 def _follow(parent: int) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from microexpr.errors import BadInput
+from microexpr.errors import BadInput, UnknownName
 from microexpr.faces.align import SIZE, Registration
-from microexpr.faces.detect import Detector, Face, choose, detector, faces_in, gray
+from microexpr.faces.detect import DETECTORS, FILE_SETTINGS, Detector, Face, choose, detector, faces_in, gray
 from microexpr.types import Clip, Frames
 
 # What a clip's own frames may show that alignment is for, as their `shows` says; frames that say nothing stay as they
@@ -44,7 +44,8 @@ class AlignedFrames:
 
     def read(self, number: int) -> UInt8[np.ndarray, "size size 3"]:
         """One aligned face, RGB."""
-        return self._registration.align(self.frames.read(number)).image
+        registration, first = self._begun
+        return first.copy() if number == self.onset else registration.align(self.frames.read(number)).image
 
     def content(self, number: int) -> bytes:
         """What the frame is made of: the file's content, and how it is cut."""
@@ -54,8 +55,11 @@ class AlignedFrames:
         return how + given
 
     @cached_property
-    def _registration(self) -> Registration:
-        return Registration(self.frames.read(self.onset), self.face, size=self.size)
+    def _begun(self) -> tuple[Registration, UInt8[np.ndarray, "size size 3"]]:
+        """What the others are laid over, and the onset's own face: its picture is decoded once."""
+        picture = self.frames.read(self.onset)
+        registration = Registration(picture, self.face, size=self.size)
+        return registration, registration.align(picture).image
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -80,17 +84,26 @@ def find_face(clip: Clip, find: Detector) -> Face:
         BadInput: a frame can't be read, or there is no face.
     """
     assert clip.frames is not None
-    first = first_of(clip)
-    last = clip.offset if clip.offset is not None else clip.apex if clip.apex is not None else first
-    numbers = sorted({first + (last - first) * step // TRIES for step in range(TRIES)})
+    numbers = searched(clip)
     for number in numbers:
         if faces := faces_in(gray(clip.frames.read(number)), number, find):
             return choose(faces, number)[0]
     if getattr(clip.frames, "shows", None) == "crop":
-        return detector("precropped")(clip.frames.read(first))[0]
+        return detector("precropped")(clip.frames.read(numbers[0]))[0]
     advice = "try another detector (--faces), or --faces none where the frames are aligned faces already"
     came = f"none in the frames {', '.join(map(str, numbers))} of {clip.key}"
     raise BadInput("a face", came, advice)
+
+
+def searched(clip: Clip) -> list[int]:
+    """The frames that are searched for a face, in their order.
+
+    Raises:
+        BadInput: as `first_of`.
+    """
+    first = first_of(clip)
+    last = clip.offset if clip.offset is not None else clip.apex if clip.apex is not None else first
+    return sorted({first + (last - first) * step // TRIES for step in range(TRIES)})
 
 
 def first_of(clip: Clip) -> int:
@@ -110,7 +123,7 @@ def aligned(clip: Clip, faces: str = "haar", size: int = SIZE) -> Clip:
 
     Args:
         clip: read for the frames that are searched for the face.
-        faces: name of a detector, see `faces.detect`; "none" leaves the clip as it is.
+        faces: see `finder`; "none" leaves the clip as it is.
         size: height and width of the aligned face, pixels.
 
     Raises:
@@ -119,7 +132,7 @@ def aligned(clip: Clip, faces: str = "haar", size: int = SIZE) -> Clip:
     """
     if faces == "none" or not to_align(clip) or clip.frames is None:
         return clip
-    return laid(clip, find_face(clip, _detector(faces)), size)
+    return laid(clip, find_face(clip, finder(faces)), size)
 
 
 def laid(clip: Clip, face: Face, size: int = SIZE) -> Clip:
@@ -129,7 +142,18 @@ def laid(clip: Clip, face: Face, size: int = SIZE) -> Clip:
 
 
 @lru_cache(maxsize=4)
-def _detector(name: str) -> Detector:
-    if name == "file":
-        raise BadInput("a detector that looks at the picture", "file", "a file of landmarks serves one video only")
-    return detector(name)
+def finder(faces: str) -> Detector:
+    """A detector for data sets by its name; one that reads a model by name and file: ``yunet=model.onnx``.
+
+    Raises:
+        UnknownName: no such detector, or one that knows faces by the number of a frame.
+        BadInput: a file for a detector that reads none, or the other way round.
+    """
+    name, _, file = faces.partition("=")
+    if name not in DETECTORS or name == "file":
+        raise UnknownName("face detector for data sets", name, [*sorted(DETECTORS.keys() - {"file"}), "none"])
+    reads = name in FILE_SETTINGS
+    if reads != bool(file):
+        shown = f"{name}=FILE, a model of OpenCV's model zoo" if reads else name
+        raise BadInput(f"--faces {shown}", repr(faces), "write it like that")
+    return detector(name, **({FILE_SETTINGS[name]: file} if reads else {}))

@@ -50,7 +50,7 @@ def text(name: str, method: Any, record: Mapping[str, Any], file: str) -> str:
     title = f"# {file}\n\n{entry.title}.{reference}"
     sections = [title, *_rendered(record), _data(record)]
     if record.get("input") in INPUTS:
-        sections.append("## Input\n\n" + INPUTS[record["input"]])
+        sections.append("## Input\n\n" + INPUTS[record["input"]] + _prepared(record))
     if figures:
         sections += [
             _accuracy(record, figures),
@@ -65,6 +65,19 @@ def text(name: str, method: Any, record: Mapping[str, Any], file: str) -> str:
         sections.append("## Limits\n\n" + LIMITS)
     sections.append(_settings(method, record))
     return "\n\n".join(sections) + "\n"
+
+
+def _prepared(record: Mapping[str, Any]) -> str:
+    """How the faces of the training clips were cut out, and their apexes found; empty where nothing was done."""
+    done = record.get("preparation")
+    if not done:
+        return ""
+    told = "Their frames were taken as they are" if done["faces"] == "none" else f"Faces were found by {done['faces']}"
+    if done["apexes_found"]:
+        told += f"; {done['apexes_found']} clips without an annotated apex got one by the rule {done['apex_rule']}"
+    if done["left_out"]:
+        told += f"; {len(done['left_out'])} clips were left out"
+    return f"\n{told}."
 
 
 def _rendered(record: Mapping[str, Any]) -> list[str]:

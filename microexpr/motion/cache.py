@@ -18,7 +18,8 @@ import platformdirs
 
 from microexpr.motion.files import replace_file
 
-_warned = False  # the one piece of state: a folder that can't be written is worth one warning, not one per clip
+# The one piece of state: a folder that can't be written is worth one warning, not one per clip.
+_warned_of: set[Path] = set()
 
 
 def cache_folder() -> Path:
@@ -73,10 +74,9 @@ def _read(path: Path) -> np.ndarray | None:
 
 
 def _warn_once(folder: Path, error: OSError) -> None:
-    global _warned
-    if _warned:
+    if folder in _warned_of:
         return
-    _warned = True
+    _warned_of.add(folder)
     warnings.warn(
         f"the cache folder {folder} can't be written ({error.strerror or error}), so nothing is kept for the next run; "
         "set MICROEXPR_CACHE to a folder that can",

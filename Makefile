@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	env -u OMP_NUM_THREADS $(BIN)/microexpr demo --out demo-out
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --durations 8
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 8
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -25,7 +25,8 @@ from microexpr import datasets, experiments, methods
 from microexpr.evaluation import metrics, results
 
 COLUMNS = (
-    *("dataset", "trained_on", "database", "method", "settings", "protocol", "select", "seeds", "clips", "subjects"),
+    *("dataset", "trained_on", "database", "method", "settings", "protocol", "select", "leaks"),
+    *("seeds", "clips", "subjects"),
     *(
         "uf1",
         "uf1_low",
@@ -81,6 +82,7 @@ def _row(group: list[results.Run], database: str | None) -> dict[str, str]:
         "settings": default,
         "protocol": first.info["protocol"],
         "select": first.info["select"],
+        "leaks": "LEAKS" if first.info["select"] == "oracle" else "",
         "seeds": str(len(group)),
         "clips": str(len(keep)),
         "subjects": str(len(set(subjects))),

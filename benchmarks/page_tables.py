@@ -3,6 +3,7 @@
 <!-- figures: leak-MACHINE -->            table of a results file; database names after it keep those only
 <!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
 <!-- figures: loso-MACHINE -->            the table of `benchmarks/loso.py`
+<!-- figures: networks-MACHINE -->        the table of `benchmarks/networks.py`
 <!-- figures: features-MACHINE -->        the table of `benchmarks/features.py`
 <!-- figures: spotting-MACHINE quiet -->  and stream, weights: see `video_tables`
 <!-- figures: pictures leak -->           the experiment's pictures in docs/images
@@ -200,6 +201,21 @@ def training_table(name: str) -> str:
     return _markdown(head, lines)
 
 
+CLIP_PASSES = 442 * 67  # of an epoch of all folds of 3DB: every clip is trained with in all of the 68 but its own
+
+
+def networks_table(name: str) -> str:
+    """The table of `benchmarks/networks.py`: what a clip costs each network, and all folds of 3DB."""
+    lines = []
+    for row in read(name):
+        hours = float(row["training"]) * int(row["epochs"]) * CLIP_PASSES / 3.6e6
+        costs = (f"{float(row[what]):.3g} ms" for what in ("represent", "forward", "training"))
+        size = f"{int(row['parameters']):,}"
+        lines.append([f"`{row['network']}`", size, *costs, row["epochs"], f"{hours:,.{1 if hours < 10 else 0}f} h"])
+    head = ["network", "parameters", "represent", "forward", "training", "epochs", "LOSO on 3DB, one core"]
+    return _markdown(head, lines)
+
+
 def features_table(name: str) -> str:
     """The table of `benchmarks/features.py`: a clip of each hand-crafted feature, and 442 of them."""
     value = {row["what"]: float(row["value"]) for row in read(name)}
@@ -278,6 +294,8 @@ def renewed(text: str) -> str:
             made = training_table(name)
         elif name.startswith("features-"):
             made = features_table(name)
+        elif name.startswith("networks-"):
+            made = networks_table(name)
         elif name.startswith(("spotting-", "stream-", "registration-", "weights-")):
             made = video_table(name, read(name), rest)
         elif name == "pictures":

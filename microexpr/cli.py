@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import microexpr
-from microexpr import cli_data, cli_evaluate, cli_parser, cli_video, terminal
+from microexpr import cli_app, cli_data, cli_evaluate, cli_parser, cli_video, terminal
 from microexpr.errors import FoldFailed, MicroexprError
 
 
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
             "recognize": cli_video.recognize,
             "spot": cli_video.spot,
             "live": cli_video.live,
+            "app": cli_app.app,
             "export": cli_video.export,
             "evaluate": cli_evaluate.evaluate,
             "experiment": cli_evaluate.experiment,

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import microexpr
 from microexpr import terminal
+from microexpr.page.limits import Limits
 
 Run = Callable[[argparse.Namespace], int | None]
 
@@ -79,6 +80,11 @@ def build(runs: Mapping[str, Run]) -> argparse.ArgumentParser:
     _add_camera(add)
     _add_weights(add)
     add.add_argument("--json", action="store_true", help="print every event as a line of JSON")
+
+    add = command("app", "the local web page; needs the extra app", "microexpr app --port 7860")
+    add.add_argument("--port", type=int, default=7860, metavar="N", help="of 127.0.0.1; 0 for any (default: 7860)")
+    add.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: %(default)s)")
+    _add_limits(add)
 
     add = command(
         "export",
@@ -232,6 +238,28 @@ def _add_root(add: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="a setting of the data set, e.g. tree=cropped (microexpr datasets NAME lists them); may be repeated",
     )
+
+
+def _add_limits(add: argparse.ArgumentParser) -> None:
+    """What the page accepts: an option for every limit, by its name."""
+    limits = Limits()
+
+    def limit(name: str, letter: str, words: str) -> None:
+        usual = getattr(limits, name)
+        add.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=type(usual),
+            default=usual,
+            metavar=letter,
+            help=f"{words} (default: %(default)g)",
+        )
+
+    limit("upload_megabytes", "MB", "largest video, in millions of bytes")
+    limit("frames", "N", "longest video")
+    limit("megapixels", "N", "largest frame, in millions of pixels")
+    limit("workers", "N", "videos worked on at once")
+    limit("waiting", "N", "videos that may wait")
+    limit("idle_minutes", "N", "after so long without use, what a page left is removed")
 
 
 def _add_data(add: argparse.ArgumentParser, labels: bool = True) -> None:

@@ -72,7 +72,7 @@ def demo(
     """
     folder = Path(out)
     _make_folder(folder)
-    film = _film(folder / "rendered.mp4", seconds, progress)
+    film = rendered_film(folder / "rendered.mp4", seconds, progress)
     recording = videos.recognize(film, folder / "recognized", progress=progress)
     data = api.load("synthetic", subjects=subjects, clips_per_subject=clips_per_subject)
     run = api.evaluate(
@@ -93,8 +93,8 @@ def demo(
     return Demo(film, recording, run, report.write_report([run], folder / "report.html", pictures), plates)
 
 
-def _film(file: Path, seconds: float, progress: Progress | None) -> Path:
-    """Renders and writes the video; the same every time."""
+def rendered_film(file: Path, seconds: float = FILM_SECONDS, progress: Progress | None = None) -> Path:
+    """Renders and writes the demo's video; the same every time."""
     random = np.random.default_rng(0)
     events = [
         expression(emotion, onset, FILM_FPS, peak, random, units)

@@ -15,8 +15,8 @@ from microexpr.motion.files import read_flo, read_picture, write_picture
 from tests.fake import megc2019_flow as fake
 
 COMMANDS = (
-    *("demo", "recognize", "spot", "live", "export", "evaluate", "experiment", "compare", "report", "train", "flow"),
-    *("bench", "synthesize", "datasets", "methods"),
+    *("demo", "recognize", "spot", "live", "app", "export", "evaluate", "experiment", "compare", "report", "train"),
+    *("flow", "bench", "synthesize", "datasets", "check", "methods"),
 )
 
 

@@ -1,0 +1,134 @@
+"""What every network costs: parameters, and a clip's way through it, on one thread.
+
+    python benchmarks/networks.py [--networks mjfn ststnet] [--rounds 3] [--out results/networks-<machine>.csv]
+
+- represent: one rendered clip to what the network looks at, nothing kept from before; flow by the method's own solver.
+- forward: `predict_proba` of one clip, with all views of it that the method averages over.
+- training: an epoch over a clip, forward, backward and the solver's share, with what its schedule repeats or balances.
+  Two lengths of training are timed and subtracted, so that what is done once does not count.
+
+Times are those of the processor, of one thread, the least of the rounds, which go round all networks: other work on the
+machine can only add to them. Pre-training is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from microexpr import api, methods
+from microexpr.evaluation import protocols, record
+
+NETWORKS = (
+    *("alexnet", "micro-attention", "atnet", "off-apexnet", "ststnet", "dual-inception", "capsulenet"),
+    *("neural-recognizer", "mjfn-bbn", "mjfn-avg", "mjfn"),
+)
+CLIPS = 24  # of a training, or a batch where that is larger
+LEAST_SECONDS = 1.0  # that the longer training takes more than the shorter
+COLUMNS = ("network", "parameters", "represent", "forward", "training", "epochs", "machine")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+class Network:
+    """A network with the clips that it is measured on."""
+
+    def __init__(self, name: str, clips: list, labels: np.ndarray) -> None:
+        self.name, self.clips, self.times = name, clips, dict.fromkeys(("represent", "forward", "training"), np.inf)
+        self.epochs = methods.create(name).epochs
+        # The clips are represented once before the clock runs: compiled kernels are loaded then.
+        shown = np.stack([methods.create(name).represent(clip) for clip in clips])
+        count = max(CLIPS, methods.create(name).batch_size)
+        self.rows = np.resize(np.arange(len(clips)), count)
+        self.x, self.y = shown[self.rows], labels[self.rows]
+        self.trained: Any = self.fit(1)
+        self.parameters = sum(one.numel() for one in self.trained.network_.parameters())
+        self.longer = 2
+        while (each := self._training()) * count * (self.longer - 1) < LEAST_SECONDS:
+            self.longer = 2 * self.longer + 1
+        self.times["training"] = each
+
+    def fit(self, epochs: int) -> Any:
+        method = methods.create(self.name, epochs=epochs)
+        return method.fit(self.x, self.y, [f"subject-{row}" for row in self.rows])
+
+    def measure(self) -> None:
+        clip = self.clips[0]
+        found = {
+            "represent": seconds(lambda: methods.create(self.name).represent(clip)),
+            "forward": seconds(lambda: self.trained.predict_proba(self.x[:1])),
+            "training": self._training(),
+        }
+        self.times = {what: min(self.times[what], value) for what, value in found.items()}
+
+    def _training(self) -> float:
+        """Seconds for each clip and epoch."""
+        short, long = (seconds(lambda epochs=epochs: self.fit(epochs)) for epochs in (1, self.longer))
+        return (long - short) / (self.longer - 1) / len(self.x)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="CSV; rows of other networks in it stay")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    machine = record.machine()
+    versions = record.versions()
+    about = f"{machine['processor']}, 1 thread; torch {versions['torch']}, Python {versions['python']}"
+    data = api.load("synthetic", subjects=4, clips_per_subject=3)
+    labelled = protocols.label(data.clips, protocols.megc())
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MICROEXPR_CACHE"] = folder
+        networks = [Network(name, labelled.clips, labelled.labels) for name in options.networks]
+        for number in range(options.rounds):
+            for network in networks:
+                os.environ["MICROEXPR_CACHE"] = f"{folder}/{number}-{network.name}"
+                network.measure()
+    rows = [
+        {
+            "network": one.name,
+            "parameters": one.parameters,
+            **{what: f"{1000 * value:.4g}" for what, value in one.times.items()},
+            "epochs": one.epochs,
+            "machine": about,
+        }
+        for one in networks
+    ]
+    for row in rows:
+        print(" ".join(f"{row[column]!s:>18}" for column in COLUMNS[:-1]))
+    print(about)
+    if options.out:
+        write(options.out, rows)
+
+
+def write(out: Path, rows: list[dict]) -> None:
+    """Adds rows to a CSV, in the order of the paper's table; one of the same network is replaced."""
+    new = {row["network"]: row for row in rows}
+    if out.is_file():
+        with out.open(newline="", encoding="utf-8") as stream:
+            new = {row["network"]: row for row in csv.DictReader(stream)} | new
+    with out.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(new.values(), key=lambda row: NETWORKS.index(row["network"])))
+
+
+if __name__ == "__main__":
+    main()

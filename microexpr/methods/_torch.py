@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -63,6 +63,13 @@ def place(network: Network, device: torch.device) -> Network:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+def empty(kind: Callable[..., Network], *settings: Any, **named: Any) -> Network:
+    """A network without weights; PyTorch's own initialization would draw from global randomness."""
+    with torch.device("meta"):
+        network = kind(*settings, **named)
+    return network.to_empty(device="cpu")
 
 
 @contextmanager

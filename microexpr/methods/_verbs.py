@@ -32,6 +32,19 @@ def trace(
     return traced
 
 
+def fit_own(self: Trained, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> Trained:
+    """`fit` of a network that writes its own training: `_train`, which gives "watched class" after every epoch."""
+    self._train(x, y, None)
+    return self
+
+
+def trace_own(
+    self: Any, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str], watch: np.ndarray
+) -> Float[np.ndarray, "epoch watched class"]:
+    """`trace` of a network that writes its own training."""
+    return np.stack(self._train(x, y, watch))
+
+
 def fit_folds(
     self: Any,
     x: np.ndarray,

@@ -203,18 +203,17 @@ class ATNet:
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""
-        with torch.device("meta"):  # PyTorch's own initialization would draw from global randomness
-            network = Network(
-                size=self.size,
-                width=self.width,
-                steps=self.steps,
-                blocks=self.blocks,
-                hidden=self.hidden,
-                polar=self.features == "polar",
-                dropout=self.dropout,
-                classes=self.classes,
-            )
-        return network.to_empty(device="cpu")
+        return _torch.empty(
+            Network,
+            size=self.size,
+            width=self.width,
+            steps=self.steps,
+            blocks=self.blocks,
+            hidden=self.hidden,
+            polar=self.features == "polar",
+            dropout=self.dropout,
+            classes=self.classes,
+        )
 
     fit = _caffe.fit
     trace = _caffe.trace

@@ -8,7 +8,6 @@ arXiv:1710.09829.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -202,10 +201,10 @@ class CapsuleNet:
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""
-        with torch.device("meta"):  # PyTorch's own initialization would draw from global randomness
-            network = Network(self.size, self.width, self.routings, self.classes)
-        return network.to_empty(device="cpu")
+        return _torch.empty(Network, self.size, self.width, self.routings, self.classes)
 
+    fit = _verbs.fit_own
+    trace = _verbs.trace_own
     predict_proba = _verbs.predict_proba
     weights = _verbs.weights
     load_weights = _verbs.load_weights
@@ -213,17 +212,6 @@ class CapsuleNet:
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""
         return _torch.layer_table(self.network(), torch.zeros(1, 3, self.size, self.size))
-
-    def fit(self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> CapsuleNet:
-        """Trains on the given rows only, to the last epoch; `subjects` is not used, nothing is held back."""
-        self._train(x, y, None)
-        return self
-
-    def trace(
-        self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str], watch: np.ndarray
-    ) -> Float[np.ndarray, "epoch watched class"]:
-        """`fit`, with the class probabilities of the rows of `watch` after every epoch."""
-        return np.stack(self._train(x, y, watch))
 
     def _train(self, x: np.ndarray, y: Int[np.ndarray, " clip"], watch: np.ndarray | None) -> list[np.ndarray]:
         """The margin loss with Adam, whose rate falls by `decay` after every epoch; keeps the network.

@@ -100,9 +100,7 @@ class MicroAttention:
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""
-        with torch.device("meta"):  # PyTorch's own initialization would draw from global randomness
-            network = Network(self.width, self.classes)
-        return network.to_empty(device="cpu")
+        return _torch.empty(Network, self.width, self.classes)
 
     fit = _caffe.fit
     trace = _caffe.trace

@@ -205,9 +205,7 @@ class MJFN:
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""
-        with torch.device("meta"):  # PyTorch's own initialization would draw from global randomness
-            network = Network(self.taps, self.fusion, self.project_top, self.hidden, self.dropout, self.classes)
-        return network.to_empty(device="cpu")
+        return _torch.empty(Network, self.taps, self.fusion, self.project_top, self.hidden, self.dropout, self.classes)
 
     fit = _verbs.fit
     trace = _verbs.trace

@@ -9,7 +9,6 @@ backpropagation, ICML 2015, arXiv:1409.7495.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -203,10 +202,10 @@ class NeuralRecognizer:
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""
-        with torch.device("meta"):  # PyTorch's own initialization would draw from global randomness
-            network = Network(self.size, self.width, self.dropout, self.classes, bool(self.macro_on))
-        return network.to_empty(device="cpu")
+        return _torch.empty(Network, self.size, self.width, self.dropout, self.classes, bool(self.macro_on))
 
+    fit = _verbs.fit_own
+    trace = _verbs.trace_own
     predict_proba = _verbs.predict_proba
     weights = _verbs.weights
     load_weights = _verbs.load_weights
@@ -214,17 +213,6 @@ class NeuralRecognizer:
     def layers(self) -> list[tuple[str, str, tuple[int, ...], int]]:
         """Name, kind, output shape and parameters of every layer."""
         return _torch.layer_table(self.network(), torch.zeros(1, 3, self.size, self.size))
-
-    def fit(self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str]) -> NeuralRecognizer:
-        """Trains on the given rows, and on `macro_on`, to the last epoch; `subjects` is not used."""
-        self._train(x, y, None)
-        return self
-
-    def trace(
-        self, x: np.ndarray, y: Int[np.ndarray, " clip"], subjects: Sequence[str], watch: np.ndarray
-    ) -> Float[np.ndarray, "epoch watched class"]:
-        """`fit`, with the class probabilities of the rows of `watch` after every epoch."""
-        return np.stack(self._train(x, y, watch))
 
     def _train(self, x: np.ndarray, y: Int[np.ndarray, " clip"], watch: np.ndarray | None) -> list[np.ndarray]:
         """Adam on all losses; keeps the network.

@@ -117,9 +117,7 @@ class OFFApexNet:
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""
-        with torch.device("meta"):  # PyTorch's own initialization would draw from global randomness
-            network = Network(self.activation, self.dropout, self.classes)
-        return network.to_empty(device="cpu")
+        return _torch.empty(Network, self.activation, self.dropout, self.classes)
 
     fit = _verbs.fit
     trace = _verbs.trace

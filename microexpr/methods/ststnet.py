@@ -229,9 +229,7 @@ class STSTNet:
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""
-        with torch.device("meta"):  # PyTorch's own initialization would draw from global randomness
-            network = Network(self.dropout, self.classes)
-        return network.to_empty(device="cpu")
+        return _torch.empty(Network, self.dropout, self.classes)
 
     fit = _verbs.fit
     trace = _verbs.trace

@@ -113,6 +113,16 @@ def at_peak(browser: Browser) -> None:
     time.sleep(1.5)  # pictures are decoded late
 
 
+def live(browser: Browser, out: Path) -> None:
+    """The tab Live with the rendered example, at its end."""
+    browser.tab("Live")
+    browser.wait(".me-live-form")
+    browser.click("[value=example]")
+    browser.click(".me-start")
+    browser.wait(".me-live[data-state=done]")
+    browser.picture(out / "page-live.png", width=1000)
+
+
 def runs(folder: Path) -> None:
     """A few evaluations of rendered clips."""
     data = api.load("synthetic", subjects=4, clips_per_subject=6)
@@ -137,6 +147,7 @@ def draw(browser: Browser, address: str, out: Path) -> None:
     result(PHONE, "light", "page-phone.png", lambda: None, most=2150, width=390)
     browser.shape(DESKTOP, "light")
     browser.open(address)
+    live(browser, out)
     browser.tab("Evaluations")
     browser.wait(".me-runs")
     browser.driver.execute_script("for (const one of document.querySelectorAll('.me-run')) one.click()")

@@ -49,7 +49,7 @@ def serve(
 
     Args:
         port: of 127.0.0.1; 0 for any free one.
-        runs: folder of run folders for the second tab.
+        runs: folder of run folders for the tab Evaluations.
         limits: what is accepted.
         begun: called with the address as soon as it can be opened.
 
@@ -136,16 +136,20 @@ def _application(sessions: Sessions, limits: Limits, runs: Path) -> Any:
     import gradio as gr
 
     from microexpr.page.layout import Page
+    from microexpr.page.live_routes import add_routes
     from microexpr.page.server import Guard, routes
+    from microexpr.page.studio import Studio
 
     application = routes(sessions, limits)
+    page = Page(sessions, limits, runs)
+    add_routes(application, sessions, Studio(page.workshop, limits))
     application.add_middleware(Guard)
     theme = gr.themes.Base(
         primary_hue="sky", secondary_hue="sky", neutral_hue="slate", radius_size="md", font=FONT, font_mono=MONO
     )
     return gr.mount_gradio_app(
         application,
-        Page(sessions, limits, runs).blocks(),
+        page.blocks(),
         path="/",
         server_name=HOST,
         footer_links=[],

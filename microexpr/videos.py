@@ -21,14 +21,14 @@ from microexpr.errors import BadInput
 from microexpr.faces.detect import Detector
 from microexpr.spotting.answers import Spotting
 from microexpr.types import Event
-from microexpr.video.feed import Unseen, add_to, events_of, last_of, no_face
+from microexpr.video.feed import Unseen, add_to, box_of, events_of, last_of, no_face
 from microexpr.video.given import GivenClip
 from microexpr.video.latency import Latencies
 from microexpr.video.output import Output
 from microexpr.video.reader import Ahead, one_opencv_thread
 from microexpr.video.recognizer import Evidence, Recognizer
 from microexpr.video.source import Source, open_source
-from microexpr.video.track import Track
+from microexpr.video.track import Box, Track
 from microexpr.video.tracking import ALIGNED_SIZE, MOTION_SIZE, Tracked
 
 Given = Path | str | np.ndarray | Sequence[np.ndarray] | int | Source
@@ -65,6 +65,7 @@ class Status:
             face.
         frames, dropped: answered and dropped so far.
         latency: seconds from the arrival of the frame to its answer.
+        box: the face: left, top, width and height, frame pixels; None without one.
     """
 
     seconds: float
@@ -73,6 +74,7 @@ class Status:
     frames: int
     dropped: int
     latency: float
+    box: Box | None
 
 
 def _warn(sentence: str) -> None:
@@ -245,7 +247,8 @@ def live(
                     latencies.add(latency)
                     if status:
                         now, level, threshold = frame.seconds - begin, recognizer.level, recognizer.threshold
-                        status(Status(now, level, threshold, recognizer.frames, ahead.dropped, latency))
+                        box = box_of(last_of(recognizer))
+                        status(Status(now, level, threshold, recognizer.frames, ahead.dropped, latency, box))
                     add_to(track, recognizer)
                     unseen.add(last_of(recognizer))
                     if video:

@@ -95,6 +95,7 @@ def test_a_live_run_tells_how_it_stands(smile):
     assert told[-1].seconds == pytest.approx(recording.track.seconds[-1])
     assert told[-1].dropped == recording.about["dropped"]
     assert all(one.latency >= 0 for one in told)
+    np.testing.assert_allclose([one.box for one in told], recording.track.table[:, 2:6])
     levels = [(one.level, one.threshold) for one in told]
     np.testing.assert_allclose(levels, np.stack([recording.track.strength, recording.track.threshold], 1))
 

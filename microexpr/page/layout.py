@@ -1,4 +1,4 @@
-"""The page as Gradio has it: three tabs, their controls, and which function answers to which."""
+"""The page as Gradio has it: four tabs, their controls, and which function answers to which."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class Page:
             with gr.Tabs():
                 with gr.Tab("Video", id="video"):
                     self._video(blocks)
+                with gr.Tab("Live", id="live"):
+                    gr.HTML(views.render("live", legend=views.LEGEND), **PLAIN, elem_id="me-live")
                 with gr.Tab("Evaluations", id="runs") as tab:
                     self._evaluations(tab)
                 with gr.Tab("Data sets", id="datasets"):

@@ -169,4 +169,95 @@
     const film = event.target.matches && event.target.matches(".me-annotated[open]") && one(event.target, "video");
     if (film) film.preload = "auto";
   }, true);
+
+  /* ---- live: the server watches, the page asks it what there is to see ---- */
+  const LOOK = 250;
+  let looking = 0; /* the number of the run whose answers are drawn */
+
+  async function asked(what, given, method = "GET") {
+    const token = one(document, ".me-drop").dataset.token;
+    try {
+      const answer = await fetch(`/session/${token}/live/${what}?${new URLSearchParams(given)}`, { method });
+      const content = await answer.json();
+      return answer.ok ? content : { error: content.error || "The page got no answer. Load it again." };
+    } catch {
+      return { error: "microexpr app does not answer. Is it still running?" };
+    }
+  }
+
+  function tell(view, words, wrong) {
+    const said = one(view, ".me-live-said");
+    if (said.textContent !== words) said.textContent = words;
+    said.className = "me-live-said" + (wrong ? " me-message me-wrong" : "");
+  }
+
+  function turned(view, state) {
+    const runs = state === "waiting" || state === "working";
+    view.dataset.state = state;
+    const start = one(view, ".me-start"), stop = one(view, ".me-stop"), had = document.activeElement;
+    start.disabled = runs;
+    stop.disabled = !runs;
+    if (had === start && runs) stop.focus(); /* a disabled button would lose the keyboard */
+    if (had === stop && !runs) start.focus();
+  }
+
+  function drawn(view, seen) {
+    if (!seen.numbers) return;
+    one(view, ".me-live-now").hidden = false;
+    for (const [name, words] of Object.entries(seen.numbers)) one(view, `[data-number="${name}"]`).textContent = words;
+    if (seen.picture) one(view, ".me-preview img").src = seen.picture;
+    const caption = one(view, ".me-preview figcaption"), words = seen.face ? "the face" : "no face: the whole picture";
+    if (caption.textContent !== words) caption.textContent = words;
+    const chart = one(view, ".me-chart"), lanes = one(view, ".me-lanes");
+    one(chart, ".me-drawn").innerHTML = seen.chart.html;
+    lanes.innerHTML = seen.chart.lanes;
+    lanes.style.height = `${1.9 * Math.max(1, seen.chart.rows)}rem`; /* steady: a row is always there */
+    for (const name of ["points", "start", "end", "peak"]) chart.dataset[name] = seen.chart[name];
+    chart.points = null;
+    if (seen.events !== undefined) {
+      one(view, "tbody").innerHTML = seen.events;
+      view.dataset.count = seen.count;
+    }
+  }
+
+  async function look(view, run) {
+    while (run === looking) {
+      const seen = await asked("now", { events: view.dataset.count || "" });
+      if (run !== looking) return;
+      const state = seen.error ? "failed" : seen.state;
+      tell(view, seen.error || [seen.words, ...(seen.warnings || [])].filter(Boolean).join(" Note: "), state === "failed");
+      turned(view, state);
+      drawn(view, seen);
+      if (state !== "waiting" && state !== "working") return;
+      await new Promise((done) => setTimeout(done, LOOK));
+    }
+  }
+
+  document.addEventListener("submit", async (event) => {
+    if (!event.target.matches(".me-live-form")) return;
+    event.preventDefault();
+    const view = event.target.closest(".me-live"), given = new FormData(event.target);
+    if (view.dataset.state === "waiting" || view.dataset.state === "working") return;
+    const run = ++looking;
+    turned(view, "waiting");
+    tell(view, "Starting");
+    view.dataset.count = "";
+    one(view, ".me-live-now").hidden = true;
+    const asking = { source: given.get("me-source"), camera: given.get("me-camera"), fps: given.get("me-rate") };
+    const answer = await asked("start", asking, "POST");
+    if (answer.error) {
+      tell(view, answer.error, true);
+      turned(view, "failed");
+    } else {
+      look(view, run);
+    }
+  });
+  document.addEventListener("click", (event) => {
+    const stop = event.target.closest && event.target.closest(".me-stop");
+    if (stop) asked("stop", {}, "POST");
+  });
+  document.addEventListener("input", (event) => {
+    if (!event.target.matches('[name="me-camera"], [name="me-rate"]')) return;
+    one(event.target.closest("form"), '[value="camera"]').checked = true;
+  });
 })();

@@ -1,4 +1,4 @@
-"""The second tab: the runs of a folder with their figures, and a report about chosen ones."""
+"""The tab Evaluations: the runs of a folder with their figures, and a report about chosen ones."""
 
 from __future__ import annotations
 

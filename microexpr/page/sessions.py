@@ -35,6 +35,7 @@ class Session:
         folder: everything of it.
         video: what was uploaded, under a name like the one it came with.
         files: name in the address -> file, of the result.
+        watching: set while a camera or the example runs in the tab Live.
         stop: set when the work under way is no longer wanted.
     """
 
@@ -44,6 +45,7 @@ class Session:
         self.folder.mkdir()
         self.video: Path | None = None
         self.files: dict[str, Path] = {}
+        self.watching = threading.Event()
         self._report: Path | None = None
         self.stop = threading.Event()
         self._lock = threading.Lock()
@@ -189,7 +191,7 @@ class Sessions:
         for session in found:
             session.close()
         deadline = time.monotonic() + ENDING_SECONDS
-        while any(session.busy for session in found) and time.monotonic() < deadline:
+        while any(one.busy or one.watching.is_set() for one in found) and time.monotonic() < deadline:
             time.sleep(0.02)
         self._sweeper.join()
         shutil.rmtree(self.root, ignore_errors=True)

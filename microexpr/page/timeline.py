@@ -77,18 +77,31 @@ class Timeline:
     lanes: int
 
 
-def draw(track: Track, events: Sequence[Event]) -> Timeline:
-    """The chart of a recording; every frame of it counts, however many there are."""
+def draw(
+    track: Track,
+    events: Sequence[Event],
+    window: tuple[float, float] | None = None,
+    first: int = 1,
+    least: float = 0.0,
+) -> Timeline:
+    """The chart of a recording; every frame of it counts, however many there are.
+
+    Args:
+        track, events: what is shown.
+        window: seconds from and to which it goes; None for the whole track.
+        first: number of the first event.
+        least: strength that the top of the chart has at least, pixels.
+    """
     motion, seconds = track.motion, track.seconds
     step = float(seconds[-1] - seconds[0]) / max(len(seconds) - 1, 1)
-    start, end = float(seconds[0]), float(seconds[-1]) + step
+    start, end = window or (float(seconds[0]), float(seconds[-1]) + step)
     span = max(end - start, 1e-9)
-    peak, highest = _peak(motion, events)
+    peak, highest = _peak(motion, events, least)
 
     def across(value: float) -> float:
         return 100 * min(max((value - start) / span, 0.0), 1.0)
 
-    marks = _marks(events, across)
+    marks = _marks(events, across, first)
     shown = _reduced(motion)
     body = [_span("lost", across(a), across(b)) for a, b in _lost(track, step)]
     body += [_span(mark.kind, mark.left, mark.left + mark.width) for mark in marks]
@@ -128,19 +141,19 @@ def clock(seconds: float, step: float) -> str:
     return f"{minutes:.0f}:{rest:0{3 + digits if digits else 2}.{digits}f}"
 
 
-def _peak(motion: Float[np.ndarray, "frame 3"], events: Sequence[Event]) -> tuple[float, float]:
+def _peak(motion: Float[np.ndarray, "frame 3"], events: Sequence[Event], least: float) -> tuple[float, float]:
     """The strength at the top of the chart, and the highest that there is."""
     highest = float(np.max(motion[:, 1], initial=0.0, where=np.isfinite(motion[:, 1])))
     threshold = float(np.max(motion[:, 2], initial=0.0, where=np.isfinite(motion[:, 2])))
     micro = max((event.strength for event in events if event.kind == "micro"), default=0.0)
     wanted = CROP * max(micro, threshold)
-    return HEADROOM * min(highest, wanted or highest) or 1.0, highest
+    return max(HEADROOM * min(highest, wanted or highest), least) or 1.0, highest
 
 
-def _marks(events: Sequence[Event], across: Callable[[float], float]) -> tuple[Mark, ...]:
+def _marks(events: Sequence[Event], across: Callable[[float], float], first: int) -> tuple[Mark, ...]:
     marks: list[Mark] = []
     free: list[float] = []  # the middle of the last button of every lane
-    for number, event in enumerate(events, start=1):
+    for number, event in enumerate(events, start=first):
         left, right = across(event.onset_seconds), across(event.offset_seconds)
         middle = (left + right) / 2
         lane = next((place for place, end in enumerate(free) if middle - end >= APART), len(free))

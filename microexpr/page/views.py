@@ -48,10 +48,15 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+@cache
+def _template(name: str) -> jinja2.Template:
+    source = resources.files(__package__).joinpath(f"{name}.html.jinja").read_text(encoding="utf-8")
+    return _environment().from_string(source)
+
+
 def render(name: str, **context: Any) -> str:
     """A template of this folder with its values, which are escaped."""
-    source = resources.files(__package__).joinpath(f"{name}.html.jinja").read_text(encoding="utf-8")
-    return _environment().from_string(source).render(**context)
+    return _template(name).render(**context)
 
 
 def drop(token: str, limits: Limits) -> str:
@@ -131,13 +136,11 @@ def result(found: Found, token: str) -> str:
 def _shown(number: int, event: Event, found: Found, films: set[str]) -> _Shown:
     kind, lasts = timeline.kind_of(event), event.offset_seconds - event.onset_seconds
     film = f"event-{number:03d}-frame-{event.onset}.mp4"
+    answer = looks_like(event)
     if event.emotion is not None:
-        answer = f"{event.emotion} {100 * event.probabilities[event.emotion]:.0f} %"
         heading = f"Micro-expression: {event.emotion}, {100 * event.probabilities[event.emotion]:.0f} %"
-    elif kind == "macro":
-        heading, answer = "Longer movement, no micro-expression", "not judged"
     else:
-        heading, answer = "Micro-expression, not named", "not named"
+        heading = "Longer movement, no micro-expression" if kind == "macro" else "Micro-expression, not named"
     times = f"{event.strength / event.noise:.0f} times the noise" if event.noise > 0 else "without noise"
     facts = (
         f"{event.onset_seconds:.3f} to {event.offset_seconds:.3f} s, {1000 * lasts:.0f} ms; "
@@ -146,6 +149,13 @@ def _shown(number: int, event: Event, found: Found, films: set[str]) -> _Shown:
     pictures = found.pictures.get(event.onset)
     shown_film = film if film in films else None
     return _Shown(number, event, kind, heading, answer, facts, round(1000 * lasts), pictures, shown_film)
+
+
+def looks_like(event: Event) -> str:
+    """What an event was named, in a few words."""
+    if event.emotion is not None:
+        return f"{event.emotion} {100 * event.probabilities[event.emotion]:.0f} %"
+    return "not judged" if event.kind == "macro" else "not named"
 
 
 def _heading(events: list[Event]) -> str:

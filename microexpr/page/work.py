@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from microexpr import videos
 from microexpr.demonstration import rendered_film
@@ -32,6 +33,13 @@ STEPS = {
 
 class Cancelled(Exception):
     """The visitor wants no answer any more."""
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """Who waits for something, and may not want it any more: a session, or a live run."""
+
+    stop: threading.Event
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ class Workshop:
             with self._lock:
                 self._inside -= 1
 
-    def example(self, session: Session, progress: videos.Progress) -> Path:
+    def example(self, session: Stoppable, progress: videos.Progress) -> Path:
         """The rendered video."""
         file = self._folder / "rendered-example.mp4"
         _acquire(self._rendering, session)
@@ -151,8 +159,8 @@ class Workshop:
         return self._limits
 
 
-def _acquire(lock: threading.Semaphore | threading.Lock, session: Session) -> None:
-    """Takes a lock, or raises Cancelled where the session stops first."""
+def _acquire(lock: threading.Semaphore | threading.Lock, session: Stoppable) -> None:
+    """Takes a lock, or raises Cancelled where who waits stops first."""
     while not lock.acquire(timeout=POLL_SECONDS):
         if session.stop.is_set():
             raise Cancelled

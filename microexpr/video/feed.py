@@ -12,7 +12,7 @@ from microexpr.video.given import GivenClip
 from microexpr.video.reader import Ahead, one_opencv_thread
 from microexpr.video.recognizer import Recognizer
 from microexpr.video.source import Source
-from microexpr.video.track import Track
+from microexpr.video.track import Box, Track
 from microexpr.video.tracking import Tracked
 
 
@@ -46,9 +46,13 @@ def last_of(recognizer: Recognizer | GivenClip) -> Tracked:
 def add_to(track: Track, recognizer: Recognizer | GivenClip) -> None:
     """The frame that was pushed last, with its motion."""
     tracked = last_of(recognizer)
+    track.add(tracked.frame.index, tracked.frame.seconds, box_of(tracked), recognizer.level, recognizer.threshold)
+
+
+def box_of(tracked: Tracked) -> Box | None:
+    """Where the face is, frame pixels; None while there is none."""
     box = tracked.box
-    place = None if box is None else (box.x, box.y, box.width, box.height)
-    track.add(tracked.frame.index, tracked.frame.seconds, place, recognizer.level, recognizer.threshold)
+    return None if box is None else (box.x, box.y, box.width, box.height)
 
 
 class Unseen:

@@ -179,7 +179,8 @@ class _Camera(Source):
             cv2.utils.logging.setLogLevel(level)
         try:
             if not capture.isOpened():
-                raise BadInput("a camera", f"number {self._number}, which can't be opened", "check that it is free")
+                advice = "check that it is there and free, or give the number of another one"
+                raise BadInput("a camera", f"number {self._number}, which can't be opened", advice)
             if self._asked is not None:
                 capture.set(cv2.CAP_PROP_FPS, self._asked)
             yield capture

@@ -45,7 +45,7 @@ def serve(
     *,
     begun: Callable[[str], object] = lambda address: None,
 ) -> None:
-    """Serves the page to this machine until Ctrl-C or SIGTERM; then nothing of any video is left.
+    """Serves the page to this machine until Ctrl-C, SIGTERM or the end of its terminal; nothing of any video is left.
 
     Args:
         port: of 127.0.0.1; 0 for any free one.
@@ -82,7 +82,7 @@ def served(
 
 @contextlib.contextmanager
 def _stopped() -> Generator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; only the main thread hears them.
+    """An event that Ctrl-C, SIGTERM and a closed terminal set; only the main thread hears them.
 
     The server must not: it would raise them again at its end, and SIGTERM then ends the process before it is
     cleaned up.
@@ -91,7 +91,10 @@ def _stopped() -> Generator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    heard = (signal.SIGINT, signal.SIGTERM)
+    heard = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:  # as nohup has it
+        heard.append(hangup)
     before = [signal.signal(one, lambda number, frame: event.set()) for one in heard]
     try:
         yield event

@@ -1,12 +1,15 @@
 """The server of the local web page: who may ask, what comes in, what is left. Asked over HTTP, without a browser."""
 
 import importlib.util
+import os
+import signal
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from microexpr.app import _stopped
 from microexpr.cli import main
 from microexpr.errors import BadInput
 from microexpr.page.limits import Limits
@@ -87,6 +90,9 @@ def test_pages_of_other_sites_are_refused(server):
         *({"Origin": origin} for origin in ("http://evil.example", "null", f"https://127.0.0.1:{server.port}")),
         {"Origin": "http://127.0.0.1:1"},  # another program of this machine
     )
+    for site, refused_there in (("none", False), ("same-origin", False), ("same-site", True), ("cross-site", True)):
+        assert (server.ask("/page/page.js", headers={"Sec-Fetch-Site": site})[0] == 403) == refused_there
+        assert server.ask("/", headers={"Sec-Fetch-Site": site})[0] == 200  # a link may lead there
     for headers in foreign:
         assert server.ask("/", headers=headers)[0] == 403, headers
         assert server.ask("/gradio_api/queue/join", "POST", "{}", headers)[0] == 403, headers
@@ -122,8 +128,9 @@ def test_an_upload_needs_an_open_page(server, video):
         (b"", "expected a video file, got given.mp4, which is empty"),
         (b"no video at all", "expected a video file, got given.mp4, which can't be read"),
         (b"\x00\x00\x00\x18ftypisom" + bytes(5000), "expected a video file, got given.mp4, which"),
+        (b"ffconcat version 1.0\nfile other.mp4\n", "expected a video file, got given.mp4, which can't be read"),
     ],
-    ids=["empty", "text", "only a beginning"],
+    ids=["empty", "text", "only a beginning", "a list of others"],
 )
 def test_what_is_no_video_is_told_and_not_kept(server, content, told):
     with server.page() as token:
@@ -224,6 +231,24 @@ def test_it_asks_nobody_and_starts_nothing(server, video):
     assert [note for note in server.notes if note.startswith("socket")] == []
     assert server.notes == before  # no program because of anything that was asked
     assert len(server.messages) == 1, server.messages  # no complaint about any of the clients of these tests
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows does not send them to itself")
+def test_every_way_to_end_it_is_heard():
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the last comes when its terminal is closed
+        number = getattr(signal, name)
+        before = signal.getsignal(number)
+        with _stopped() as stopped:
+            os.kill(os.getpid(), number)
+            assert stopped.wait(30), name
+        assert signal.getsignal(number) == before
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # by nohup
+    try:
+        with _stopped() as stopped:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stopped.wait(0.01)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_sigterm_leaves_nothing(video, tmp_path):

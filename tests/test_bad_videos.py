@@ -1,8 +1,10 @@
 """What a user sees of a video that can't be used, or not well: one clear line or a warning, never silence."""
 
 import pickle
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from microexpr.cli import main
 from microexpr.datasets._render import Movement
 from microexpr.motion.files import write_picture
 from microexpr.video.files import read_events
+from microexpr.video.source import open_source
 from microexpr.video.write import VideoWriter
 from tests.test_cli_video import weights_file
 from tests.test_source import write_video as write_turned
@@ -225,6 +228,7 @@ def test_one_frame(crops, tmp_path, capsys):
         (["--apex", "3"], "an onset before the apex, got no onset, apex 3"),
         (["--onset", "-3"], "an onset of 0 or more"),
         (["--fps", "0"], "a positive number of frames a second, got 0"),
+        (["--fps", "1e-12"], "0.01 to 100000 frames a second, got 1e-12"),
         (["--fps", "nan"], "a positive number of frames a second, got nan"),
         (["--jobs", "0"], "at least 1 job, got 0"),
         (["--method", "nonsense"], "no method with weights in the package is called 'nonsense'"),
@@ -321,3 +325,24 @@ def test_large_frames_are_let_go(tmp_path):
     gc.collect()
     assert recognizer.faces == 10
     assert sum(ref() is not None for ref in kept) <= 3
+
+
+def test_a_frame_that_turns_huge_is_damage(tmp_path):
+    """It is refused before it is decoded: a small file could take all memory."""
+    film = tmp_path / "turns.nut"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("png", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        for number in range(3):
+            side = 64 if number < 2 else 4000
+            encoder = av.CodecContext.create("png", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = side, side, "rgb24"
+            encoder.time_base = Fraction(1, 100)
+            image = av.VideoFrame.from_ndarray(np.zeros((side, side, 3), np.uint8), "rgb24")
+            image.pts, image.time_base = number, Fraction(1, 100)
+            for packet in [*encoder.encode(image), *encoder.encode(None)]:
+                packet.stream = stream
+                container.mux(packet)
+    source = open_source(film)
+    assert [frame.image.shape for frame in source.frames()] == [(64, 64, 3)] * 2
+    assert any("damaged" in sentence for sentence in source.warnings)

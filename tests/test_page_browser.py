@@ -245,6 +245,18 @@ def test_work_can_be_cancelled(browser):
     until(lambda: browser.wait("#me-run").is_enabled())  # and the next one can begin
 
 
+def test_a_server_that_is_gone(browser):
+    browser.wait("#me-example").click()
+    browser.wait(".me-working")
+    offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    try:
+        assert "Is it still running?" in browser.wait(".me-gone").text
+    finally:
+        browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {**offline, "offline": False})
+    browser.errors()  # what could not be loaded
+
+
 def test_a_file_that_is_no_video(browser, tmp_path):
     (tmp_path / "notes.mp4").write_text("no video")
     browser.choose(tmp_path / "notes.mp4")
@@ -256,6 +268,32 @@ def test_a_file_that_is_no_video(browser, tmp_path):
     browser.choose(tmp_path / "large.mp4")
     until(lambda: "at most 200 MB, got one of 201 MB" in browser.wait(".me-said").text)
     browser.errors()  # the refusal itself is in the console: 400
+
+
+def test_what_is_refused_leaves_the_video_before(browser, smile, tmp_path):
+    browser.upload(smile[1])
+    (tmp_path / "notes.mp4").write_text("no video")
+    browser.choose(tmp_path / "notes.mp4")
+    assert browser.wait(".me-said.me-wrong").text.endswith(". quiet.mkv is still here.")
+    browser.errors()  # 400
+    browser.run("document.querySelector('.me-drop').uploading = {abort() {}}")  # another one is under way
+    browser.wait("#me-run").click()
+    assert "wait until it is read" in browser.wait(".me-said").text
+    assert not browser.all("#me-state .me-working")
+    browser.run("document.querySelector('.me-drop').uploading = null")
+    browser.wait("#me-run").click()
+    assert "quiet.mkv" in browser.wait(".me-result").text
+
+
+def test_a_page_that_was_left_begins_anew(browser, smile, server):
+    token = browser.wait(".me-drop").get_attribute("data-token")
+    browser.upload(smile[1])
+    browser.driver.get("about:blank")
+    until(lambda: server.ask(f"/session/{token}/video", "POST", b"")[0] == 410)
+    browser.driver.back()
+    until(lambda: browser.run("const drop = document.querySelector('.me-drop');"
+                              "return drop && drop.dataset.token") not in (None, "", token))  # fmt: skip
+    assert browser.run("return document.querySelector('.me-said').textContent") == ""
 
 
 def test_words_of_a_file_name_are_no_page(browser, smile, tmp_path):
@@ -312,10 +350,13 @@ def test_reports_of_runs(browser):
     browser.wait(".me-run").click()
     browser.wait("#me-report-button").click()
     frame = browser.wait(".me-report")
+    assert frame.get_attribute("sandbox") == ""  # no script runs in it, and it is a site of its own
     browser.driver.switch_to.frame(frame)
     assert "majority" in browser.driver.find_element(By.TAG_NAME, "body").text
     browser.driver.switch_to.default_content()
     link = browser.wait("#me-report .me-button")
+    headers = browser.run("return fetch(arguments[0].href).then(one => one.headers.get('content-disposition'))", link)
+    assert headers == "attachment"  # it never stands in the place of the page, where it could ask for what the page can
     link.click()
     until((browser.downloads / "report.html").exists)
     browser.run("const one = document.querySelector('.me-filter'); one.value = 'mjfn';"

@@ -2,10 +2,17 @@
 
 import json
 import os
+import shutil
+import sys
+import tempfile
 import threading
 import time
+import zipfile
 from dataclasses import replace
+from fractions import Fraction
 
+import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -16,9 +23,10 @@ from microexpr.datasets._render import Movement
 from microexpr.errors import BadInput
 from microexpr.page import sessions as sessions_module
 from microexpr.page import timeline, views
-from microexpr.page.limits import Limits
+from microexpr.page.limits import Limits, typed_rate
 from microexpr.page.runs import Runs
 from microexpr.page.sessions import Sessions, safe_name
+from microexpr.page.upload import describe
 from microexpr.page.work import Settings, State, Workshop, told
 from microexpr.types import Dataset
 from microexpr.video.track import Track
@@ -51,7 +59,16 @@ def received(session, content, name="smile.mkv"):
 
 def states(shop, session, **settings):
     """All that a run says of itself."""
-    return list(shop.run(session, Settings(detector="precropped", **settings)))
+    return said(shop.run(session, Settings(detector="precropped", **settings)))
+
+
+def said(run):
+    """All states to the end, which must come."""
+    deadline, seen = time.monotonic() + 90, []
+    for state in run:
+        seen.append(state)
+        assert time.monotonic() < deadline, "it does not end"
+    return seen
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +77,9 @@ def found(video):
     with Sessions() as opened:
         session = opened.of_page("page")
         received(session, video)
-        said = states(Workshop(Limits(), opened.root), session)
-        assert said[-1].kind == "done", said[-1]
-        yield session, said[-1].found
+        last = states(Workshop(Limits(), opened.root), session)[-1]
+        assert last.kind == "done", last
+        yield session, last.found
 
 
 # ---- names ----
@@ -71,7 +88,9 @@ def found(video):
 @settings(max_examples=50)
 @given(st.text(max_size=300))
 @example("../../etc/passwd")
+@example("CON.mp4")
 @example("con.tar.gz")
+@example("lpt¹ .mkv")
 @example("a" * 300 + ".mkv")
 @example("é" * 99 + ".mkv")
 def test_a_safe_name(name):
@@ -81,6 +100,7 @@ def test_a_safe_name(name):
     assert not safe.startswith((".", "-", " "))
     assert len(safe.encode()) <= sessions_module.LONGEST_NAME
     assert safe_name(safe) == safe
+    assert safe.split(".")[0].strip().upper() not in {"CON", "PRN", "AUX", "NUL", "COM1", "LPT1", "LPT¹"}
 
 
 # ---- sessions ----
@@ -96,6 +116,28 @@ def test_an_upload_takes_the_place_of_the_one_before(sessions):
         raise OSError("broke off")
     assert session.video.read_bytes() == b"2"
     assert [file.name for file in session.folder.rglob("*.mkv")] == ["two.mkv"]
+
+
+def test_of_two_uploads_at_once_the_one_that_began_last_is_kept(sessions):
+    session = sessions.of_page("page")
+    with pytest.raises(BadInput, match="the video that was chosen last"), session.receiving("slow.mkv"):
+        received(session, b"2", "quick.mkv")
+    assert session.video.name == "quick.mkv"
+    assert [file.name for file in session.folder.rglob("*.mkv")] == ["quick.mkv"]
+
+
+def test_work_that_can_not_begin_does_not_block_the_next(sessions, monkeypatch):
+    session = sessions.of_page("page")
+
+    def full(folder):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.mkdir", lambda *arguments, **options: full(arguments))
+        with pytest.raises(OSError, match="No space"), session.working():
+            pass
+    with session.working():
+        pass
 
 
 def test_while_a_video_is_worked_on_nothing_else_begins(sessions):
@@ -136,7 +178,11 @@ def test_a_closed_page_has_nothing(sessions):
             pass
     with pytest.raises(BadInput, match="expected an open page"):
         session.keep_report("")
-    assert sessions.of_page("page") is not session
+    with pytest.raises(BadInput, match="expected an open page"):
+        sessions.open_page("page")
+    other = sessions.of_page("page")
+    assert other is not session
+    assert sessions.open_page("page") is other
 
 
 def test_what_is_at_work_removes_its_files_itself(sessions):
@@ -176,20 +222,98 @@ def test_the_end_waits_for_work_and_removes_everything():
     thread.join()
 
 
-def test_what_a_killed_server_left_is_removed(sessions, monkeypatch):
-    dead, alive = (sessions.root.with_name(sessions_module.PREFIX + name) for name in ("dead-test", "alive-test"))
-    try:
-        for folder in (dead, alive):
-            folder.mkdir()
-            (folder / "alive").touch()
-        long_ago = time.time() - sessions_module.DEAD_SECONDS - 5
-        os.utime(dead / "alive", (long_ago, long_ago))
+def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, half, young, linked = (tmp_path / f"{sessions_module.PREFIX}{name}" for name in ("dead", "half", "y", "l"))
+    long_ago = time.time() - sessions_module.DEAD_SECONDS - 5
+    for folder in (dead, half, young):
+        folder.mkdir()
+        (folder / "alive").touch()
+        (folder / "face.mkv").touch()
+    (half / "alive").unlink()  # it was killed while it removed its files
+    other = tmp_path / "other"
+    shutil.copytree(dead, other)
+    linked.symlink_to(other)
+    for file in (dead / "alive", half, other / "alive"):
+        os.utime(file, (long_ago, long_ago))
+    with Sessions() as first:
+        assert {file for file in (dead, half, young, linked) if file.exists()} == {young, linked}
+        assert (other / "face.mkv").exists()
+        os.utime(first.root / "alive", (long_ago, long_ago))  # the machine slept: nobody could touch it
         with Sessions():
-            assert not dead.exists()
-            assert alive.exists()
-    finally:
-        (alive / "alive").unlink()
-        alive.rmdir()
+            assert first.root.exists() or sys.platform == "win32"
+
+
+def test_what_was_killed_a_moment_ago_is_removed_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sessions_module, "SWEEP_SECONDS", 0.01)
+    left = tmp_path / f"{sessions_module.PREFIX}left"
+    left.mkdir()
+    (left / "alive").touch()
+    with Sessions() as opened:
+        idle = opened.of_page("idle")
+        idle.touched -= 1e9
+        until(lambda: idle.closed)
+        assert left.exists()
+        long_ago = time.time() - sessions_module.DEAD_SECONDS - 5
+        os.utime(left / "alive", (long_ago, long_ago))
+        until(lambda: not left.exists() or sys.platform == "win32")
+
+
+# ---- uploads ----
+
+
+def moving(path, sizes, fps=50):
+    """A video of PNG pictures of these sizes, whose header tells only the first."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = *sizes[0], "rgb24"
+        for number, (width, height) in enumerate(sizes):
+            _, content = cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))
+            packet = av.Packet(content.tobytes())
+            packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, number, number, True
+            packet.time_base = Fraction(1, fps)
+            container.mux(packet)
+    return path
+
+
+def test_an_upload_is_described(tmp_path):
+    assert describe(moving(tmp_path / "a.mov", [(60, 40)] * 3), Limits()) == ["60 x 40", "50 frames a second"]
+
+
+@pytest.mark.parametrize("kind", ["playlist", "list", "session", "text"])
+def test_what_names_other_files_is_no_video(tmp_path, kind):
+    other = moving(tmp_path / "other.mov", [(64, 48)] * 3)
+    name, content = {
+        "playlist": ("p.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"),
+        "list": ("l.mp4", "ffconcat version 1.0\nfile other.mov\n"),
+        "session": (
+            "s.sdp",
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+        ),
+        "text": ("t.txt", "hello world\n" * 50),
+    }[kind]
+    (tmp_path / name).write_text(content)
+    with pytest.raises(BadInput, match=f"expected a video file, got {name}, which can't be read"):
+        describe(tmp_path / name, Limits())
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.avi"])
+def test_frames_that_are_too_large_are_never_decoded(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("microexpr.page.upload.open_source", lambda file: pytest.fail("it was opened"))
+    # "broken": FFmpeg looks into a file when it opens it, and did not unpack a picture there either
+    with pytest.raises(
+        BadInput, match=r"frames of at most 0\.05 megapixels, got a\..*, whose frames are larger or broken"
+    ):
+        describe(moving(tmp_path / name, [(300, 200)] * 2), Limits(megapixels=0.05))
+
+
+def test_a_file_that_is_damaged_at_its_beginning_is_taken(tmp_path):
+    file = moving(tmp_path / "a.avi", [(60, 40)] * 6)
+    content = file.read_bytes()
+    first = content.index(b"\x89PNG")
+    file.write_bytes(content[: first + 40] + bytes(30) + content[first + 70 :])
+    assert describe(file, Limits())[0] == "60 x 40"
 
 
 # ---- work ----
@@ -209,6 +333,9 @@ def test_a_video_becomes_events_pictures_and_files(found):
         *(f"event-001-{kind}.png" for kind in ("onset", "apex", "magnified", "flow")),
     }
     assert all(file.is_file() and session.folder in file.parents for file in session.files.values())
+    with zipfile.ZipFile(session.files["plates.zip"]) as pack:
+        names = {file.partition("/")[0] for file in pack.namelist()}
+    assert names == {"plates", "magnified", "timeline.png"}
 
 
 def test_work_is_cancelled_on_its_way(sessions, video):
@@ -221,7 +348,29 @@ def test_work_is_cancelled_on_its_way(sessions, video):
     assert seen[-1].kind == "cancelled"
     assert not session.busy
     assert session.files == {}
+    assert sorted(file.name for file in session.folder.rglob("*") if file.is_file()) == ["smile.mkv"]
     received(session, video)  # and the next one can come
+
+
+def test_a_cancel_at_the_very_beginning_is_heard(sessions, video):
+    session = sessions.of_page("page")
+    received(session, video)
+    work = Workshop(Limits(), sessions.root).run(session, Settings(detector="precropped"))
+    assert next(work).kind in ("waiting", "working")
+    assert session.busy
+    session.stop.set()
+    assert said(work)[-1].kind == "cancelled"
+
+
+def test_a_second_start_of_a_page_is_refused_and_the_first_goes_on(sessions, video):
+    session, shop = sessions.of_page("page"), Workshop(Limits(), sessions.root)
+    received(session, video)
+    first = shop.run(session, Settings(detector="precropped"))
+    next(first)
+    with pytest.raises(BadInput, match="one video at a time"):
+        next(shop.run(session, Settings(), example=True))
+    session.stop.set()
+    assert said(first)[-1].kind == "cancelled"
 
 
 def test_who_waits_can_cancel_and_who_is_too_many_is_told(sessions, video):
@@ -235,7 +384,7 @@ def test_who_waits_can_cancel_and_who_is_too_many_is_told(sessions, video):
         (refused,) = (state for state in states(shop, third) if state.kind == "failed")
         assert "expected a free place, got 2 videos before yours" in refused.words
         second.stop.set()
-        assert list(waiting)[-1].kind == "cancelled"
+        assert said(waiting)[-1].kind == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +431,38 @@ def test_errors_do_not_name_our_folders(sessions):
     assert told(BadInput("a", f"{session.folder}/upload-3/my film.mkv broken", "b"), session) == (
         "expected a, got my film.mkv broken; b"
     )
-    assert told(ZeroDivisionError("by\nzero"), session) == "unexpected ZeroDivisionError: by zero"
+    assert told(OSError(28, "No space left on device"), session) == (
+        "a file can't be written or read: No space left on device; see whether the disk is full"
+    )
+
+
+def test_an_error_that_nobody_foresaw_is_logged(sessions, caplog):
+    words = told(ZeroDivisionError("by\nzero"), sessions.of_page("page"))
+    assert words == "unexpected ZeroDivisionError: by zero; please report it, with what the terminal says"
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_advice_is_about_the_page(sessions):
+    session = sessions.of_page("page")
+    frames = np.full((4, 48, 64, 3), 90, np.uint8)
+    with session.receiving("wall.mkv") as (_, file):
+        write_video(file, frames, 50)
+    last = list(Workshop(Limits(), sessions.root).run(session, Settings()))[-1]
+    assert last.words == (
+        "expected a face in wall.mkv, got none in 4 frames; film the face from the front in good light, "
+        "or choose that the video shows nothing but the face"
+    )
+
+
+@pytest.mark.parametrize(("typed", "rate"), [("", None), (None, None), (" 200 ", 200), ("59,94", 59.94)])
+def test_a_typed_rate(typed, rate):
+    assert typed_rate(typed) == rate
+
+
+@pytest.mark.parametrize("typed", ["fast", "0", "-5", "nan", "inf", "1e-12", "1e12"])
+def test_a_typed_rate_that_can_not_be(typed):
+    with pytest.raises(BadInput, match="a number from 1 to 10000, got"):
+        typed_rate(typed)
 
 
 # ---- the chart ----
@@ -442,3 +622,31 @@ def test_runs_are_listed_and_reported(tmp_path):
     ):
         with pytest.raises(BadInput, match=words):
             runs.report(names)
+
+
+@pytest.mark.parametrize(
+    ("changed", "listed"),
+    [
+        ({"settings": None}, False),
+        ({"data": 5}, False),
+        ({"dataset": ["x"]}, False),
+        ({"machine": "<script>alert(1)</script>"}, True),
+        ({"select": "<script>alert(1)</script>"}, True),
+        ({"method": "<script>alert(1)</script>"}, True),
+    ],
+)
+def test_a_run_that_is_damaged_hides_no_other(tmp_path, changed, listed):
+    data = Dataset("replica", tuple(flow_clips(4, 3)))
+    good, bad = (api.evaluate(method, data, jobs=1, runs=tmp_path)[0] for method in ("majority", "prior"))
+    file = bad.folder / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    table = Runs(tmp_path).table()
+    assert f'value="{good.folder.name}"' in table
+    assert (f'value="{bad.folder.name}"' in table) == listed
+    assert (f"{bad.folder.name}: damaged (" in table) != listed
+    assert "<script>" not in table
+    if listed and "method" not in changed:
+        with pytest.raises(BadInput, match=r"whose run\.json is damaged"):
+            Runs(tmp_path).report([bad.folder.name])
+    elif listed:
+        assert "<script>alert" not in Runs(tmp_path).report([bad.folder.name])

@@ -10,14 +10,14 @@ from typing import Any
 import gradio as gr
 
 from microexpr import catalog
-from microexpr.errors import BadInput, MicroexprError
+from microexpr.errors import BadInput
 from microexpr.methods.weights import shipped
 from microexpr.motion.magnify import LARGEST
 from microexpr.page import views
-from microexpr.page.limits import Limits
+from microexpr.page.limits import Limits, typed_rate
 from microexpr.page.runs import Runs
 from microexpr.page.sessions import Session, Sessions
-from microexpr.page.work import Settings, State, Workshop
+from microexpr.page.work import Settings, State, Workshop, told
 
 SHOWS = {"people, with some room around the face": "haar", "nothing but the face (crops)": "precropped"}
 PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
@@ -110,7 +110,12 @@ class Page:
         return gr.update(value="Cancelling", interactive=False)
 
     def _find(self, shows: Any, weights: Any, fps: Any, factor: Any, request: gr.Request) -> Generator[tuple[Any, ...]]:
-        yield from self._states((shows, weights, fps, factor), self._session(request), example=False)
+        try:
+            session = self.sessions.open_page(str(request.session_hash))
+        except BadInput as error:  # another session would have no video, though the page shows one
+            yield views.state(State("failed", str(error))), *(gr.skip(),) * 4
+            return
+        yield from self._states((shows, weights, fps, factor), session, example=False)
 
     def _find_example(
         self, shows: Any, weights: Any, fps: Any, factor: Any, request: gr.Request
@@ -119,31 +124,23 @@ class Page:
 
     def _states(self, given: tuple[Any, ...], session: Session, example: bool) -> Generator[tuple[Any, ...]]:
         """What the controls show while a video is worked on, and at its end."""
-        still = gr.skip()
-        yield (
-            views.state(State("waiting", "Starting")),
-            "",
-            gr.update(interactive=False),
-            gr.update(interactive=False),
-            gr.update(value="Cancel", interactive=True, visible=True),
-        )
-        last = State("failed", "nothing came of it")
+        off, on = gr.update(interactive=False), gr.update(interactive=True)
+        controls: tuple[Any, ...] = ("", off, off, gr.update(value="Cancel", interactive=True, visible=True))
+        found = ""
         try:
             shows, weights, fps, factor = given
-            asked = Settings(magnify=factor) if example else Settings(_rate(fps), weights, SHOWS[shows], factor)
+            asked = Settings(magnify=factor) if example else Settings(typed_rate(fps), weights, SHOWS[shows], factor)
             for last in self.workshop.run(session, asked, example):
                 if last.kind in ("waiting", "working"):
-                    yield views.state(last), still, still, still, still
-        except MicroexprError as error:
-            last = State("failed", str(error))
-        found = views.result(last.found, session.token) if last.found else ""
-        yield (
-            views.state(last),
-            found,
-            gr.update(interactive=True),
-            gr.update(interactive=True),
-            gr.update(visible=False),
-        )
+                    yield views.state(last), *controls
+                    controls = (gr.skip(),) * 4
+            if last.found:
+                found = views.result(last.found, session.token)
+        except Exception as error:  # whatever it is: the visitor is told, and can use the buttons again
+            if session.busy:  # with what another click began, which goes on
+                return
+            last = State("failed", told(error, session))
+        yield views.state(last), found, on, on, gr.update(visible=False)
 
     def _report(self, chosen: str, request: gr.Request) -> str:
         session = self._session(request)
@@ -151,16 +148,6 @@ class Page:
             names = json.loads(chosen or "[]")
             page = self.runs.report([str(name) for name in names] if isinstance(names, list) else [])
             name = session.keep_report(page)
-        except (MicroexprError, ValueError) as error:
-            return views.state(State("failed", str(error)))
+        except Exception as error:  # runs that were made elsewhere, a full disk
+            return views.state(State("failed", told(error, session)))
         return views.render("report", page=page, address=f"/session/{session.token}/{name}")
-
-
-def _rate(words: str) -> float | None:
-    """Frames a second as they were typed; None where nothing was."""
-    if not words.strip():
-        return None
-    try:
-        return float(words)
-    except ValueError:
-        raise BadInput("frames a second as a number", repr(words[:40]), "type e.g. 200, or leave it empty") from None

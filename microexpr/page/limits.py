@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 from microexpr.errors import BadInput
 
+SLOWEST, FASTEST = 1.0, 10_000.0  # frames a second of cameras; far beyond them nothing is a movement
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -41,6 +43,10 @@ class Limits:
     def upload_bytes(self) -> int:
         return round(1e6 * self.upload_megabytes)
 
+    @property
+    def pixels(self) -> int:
+        return round(1e6 * self.megapixels)
+
     def check_bytes(self, count: int) -> None:
         """Raises BadInput for a file of more bytes."""
         if count > self.upload_bytes:
@@ -55,7 +61,7 @@ class Limits:
             frames: as many as the file says that it has; None where it does not say.
         """
         width, height = size
-        if width * height > 1e6 * self.megapixels:
+        if width * height > self.pixels:
             came = f"{width}x{height}"
             raise BadInput(f"frames of at most {self.megapixels:g} megapixels", came, "make them smaller")
         self.check_frames(frames or 0)
@@ -65,3 +71,21 @@ class Limits:
         if count > self.frames:
             came = f"{count:,} or more"
             raise BadInput(f"a video of at most {self.frames:,} frames", came, "cut it or use the command line")
+
+
+def typed_rate(words: str | None) -> float | None:
+    """Frames a second as they were typed; None where nothing was.
+
+    Raises:
+        BadInput: it is no number, or none that a camera has.
+    """
+    if not (words := (words or "").strip()):
+        return None
+    try:
+        rate = float(words.replace(",", "."))
+    except ValueError:
+        rate = math.nan
+    if not SLOWEST <= rate <= FASTEST:
+        wanted = f"the camera's frames a second, a number from {SLOWEST:g} to {FASTEST:g}"
+        raise BadInput(wanted, repr(words[:40]), "type e.g. 200, or leave it empty")
+    return rate

@@ -12,13 +12,21 @@
     said.className = "me-said" + (kind ? " me-" + kind : "");
   }
 
+  /* A video that was there before stays where another one is refused: say so, for the button takes it. */
+  function refuse(drop, words) {
+    drop.classList.toggle("me-full", Boolean(drop.kept));
+    say(drop, drop.kept ? `${words}. ${drop.kept} is still here.` : words, "wrong");
+  }
+
   function send(drop, file) {
     const bar = one(drop, ".me-upload");
     if (drop.uploading) drop.uploading.abort();
+    drop.uploading = null;
+    bar.hidden = true;
     drop.classList.remove("me-full");
     if (file.size > Number(drop.dataset.most)) {
       const megabytes = Math.round(file.size / 1e6).toLocaleString("en");
-      say(drop, `expected a video of at most ${drop.dataset.mostWords}, got one of ${megabytes} MB; cut it or use the command line`, "wrong");
+      refuse(drop, `expected a video of at most ${drop.dataset.mostWords}, got one of ${megabytes} MB; cut it or use the command line`);
       return;
     }
     const request = new XMLHttpRequest();
@@ -32,10 +40,12 @@
       bar.hidden = true;
       const answer = request.response || {};
       if (request.status === 200) {
+        drop.kept = answer.name;
         drop.classList.add("me-full");
         say(drop, `${answer.name}: ${answer.words}`, "ready");
       } else {
-        say(drop, answer.error || "The upload broke off. Is microexpr app still running?", "wrong");
+        if (request.status === 410) drop.kept = "";
+        refuse(drop, answer.error || "The upload broke off. Is microexpr app still running?");
       }
     };
     one(bar, "progress").value = 0;
@@ -58,6 +68,25 @@
       if (kind === "drop" && drop && event.dataTransfer.files.length) send(drop, event.dataTransfer.files[0]);
     });
   }
+
+  document.addEventListener("click", (event) => {
+    const drop = event.target.closest && event.target.closest("#me-run") && one(document, ".me-drop");
+    if (!drop || !drop.uploading) return;
+    event.stopPropagation(); /* it would take the video before */
+    say(drop, "The video is not whole yet: wait until it is read");
+  }, true);
+
+  /* A page that the browser kept, for its back button, has lost its files when it was left. */
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+  /* A server that was ended can't say so. */
+  setInterval(async () => {
+    const working = one(document, ".me-working");
+    if (!working || one(working, ".me-gone")) return;
+    try { await fetch("/page/page.css", { cache: "no-store" }); } catch {
+      working.innerHTML = '<p class="me-message me-wrong me-gone" role="alert">microexpr app does not answer. Is it still running? Start it and load the page again.</p>';
+    }
+  }, 4000);
 
   /* ---- timeline ---- */
   function point(chart, place) {
@@ -164,7 +193,7 @@
     }
   }, 650);
 
-  /* ---- the whole video begins a little before the event that is shown ---- */
+  /* ---- the whole video is loaded when it is opened, so that it can be moved through at once ---- */
   document.addEventListener("toggle", (event) => {
     const film = event.target.matches && event.target.matches(".me-annotated[open]") && one(event.target, "video");
     if (film) film.preload = "auto";

@@ -85,7 +85,14 @@ class Runs:
             raise BadInput(f"at most {REPORTED} runs in a report", str(len(names)), "tick fewer")
         if strange := [name for name in names if name not in known]:
             raise BadInput("runs of this folder", f"{strange[0][:80]!r}", "load the page again")
-        return report_page(api.read_runs([self._folder / name for name in dict.fromkeys(names)]))
+        chosen = [self._folder / name for name in dict.fromkeys(names)]
+        try:
+            return report_page(api.read_runs(chosen))
+        except MicroexprError:
+            raise
+        except Exception as error:
+            came = f"one whose run.json is damaged ({type(error).__name__}: {error})"
+            raise BadInput("runs as `microexpr evaluate` writes them", came, "leave it out") from error
 
     def _lines(self) -> dict[str, Line | str]:
         with self._lock:
@@ -113,8 +120,9 @@ def _read(folder: Path) -> Line | str:
     try:
         (run,) = api.read_runs([folder])
         (row,) = api.compare([run])
-    except MicroexprError as error:
-        return str(error).replace(str(folder), folder.name)
+    except Exception as error:  # it may have been made by hand or by another program; the other runs are shown
+        words = str(error) if isinstance(error, MicroexprError) else f"damaged ({type(error).__name__}: {error})"
+        return words.replace(str(folder), folder.name)
     return Line(
         name=folder.name,
         method=row.method,

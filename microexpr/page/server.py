@@ -14,12 +14,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from microexpr.errors import MicroexprError
 from microexpr.page.limits import Limits
 from microexpr.page.pictures import wheel
 from microexpr.page.sessions import Session, Sessions
+from microexpr.page.upload import describe
 from microexpr.page.work import told
-from microexpr.video.source import open_source
 
 LOCAL = {"127.0.0.1", "localhost"}
 # What the page and Gradio's program in the browser ask for; Gradio's own uploads, files and proxies are none of it.
@@ -54,7 +53,8 @@ class Guard:
     """Lets only this machine's own pages in, and only to the addresses that there are.
 
     A page of another site that a visitor has open could ask this server too: its name for us (the header Host, where it
-    has bound a name of its own to our address) or its own (Origin) gives it away.
+    has bound a name of its own to our address), its own (Origin) or what the browser says of it (Sec-Fetch-Site) gives
+    it away.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -73,7 +73,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
             await send(message)
 
-        if not _is_ours(headers):
+        if not _is_ours(headers, scope["path"]):
             await Response("only for pages of this machine", 403)(scope, receive, sent)
         elif not (scope["path"] in ADDRESS or scope["path"].startswith(ADDRESSES)):
             await Response("not found", 404)(scope, receive, sent)
@@ -81,11 +81,16 @@ class Guard:
             await self._app(scope, receive, sent)
 
 
-def _is_ours(headers: dict[bytes, str]) -> bool:
+def _is_ours(headers: dict[bytes, str], path: str) -> bool:
     host = headers.get(b"host", "")
     origin = headers.get(b"origin")
+    asked_by = headers.get(b"sec-fetch-site", "none")
     name, _, _ = host.partition(":")
-    return name in LOCAL and (origin is None or origin == f"http://{host}")
+    return (
+        name in LOCAL
+        and (origin is None or origin == f"http://{host}")
+        and (asked_by in ("none", "same-origin") or path == "/")  # a link elsewhere may lead to the page
+    )
 
 
 def routes(sessions: Sessions, limits: Limits) -> FastAPI:
@@ -122,7 +127,7 @@ def routes(sessions: Sessions, limits: Limits) -> FastAPI:
             return JSONResponse(await _received(session, request, name, limits))
         except ClientDisconnect:
             return Response(status_code=499)
-        except (MicroexprError, OSError) as error:  # a full disk is no secret
+        except Exception as error:
             return JSONResponse({"error": told(error, session)}, 400)
 
     return app
@@ -139,11 +144,7 @@ async def _received(session: Session, request: Request, name: str, limits: Limit
             count += len(piece)
             limits.check_bytes(count)
             await run_in_threadpool(stream.write, piece)
+            session.touch()
         await run_in_threadpool(stream.flush)
-        source = await run_in_threadpool(open_source, file)
-        limits.check_video(source.size, source.expected)
-    rate = source.header_fps
-    words = [f"{source.size[0]} x {source.size[1]}", f"{count / 1e6:,.1f} MB"]
-    if rate:
-        words.insert(1, f"{rate:.4g} frames a second")
-    return {"name": file.name, "words": ", ".join(words)}
+        words = await run_in_threadpool(describe, file, limits)
+    return {"name": file.name, "words": ", ".join([*words, f"{count / 1e6:,.1f} MB"])}

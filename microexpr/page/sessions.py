@@ -10,6 +10,8 @@ import contextlib
 import re
 import secrets
 import shutil
+import stat
+import sys
 import tempfile
 import threading
 import time
@@ -22,9 +24,12 @@ from microexpr.errors import BadInput
 
 PREFIX = "microexpr-page-"
 SWEEP_SECONDS = 20.0  # between two looks for what was left behind
-DEAD_SECONDS = 600.0  # a server's folder that nobody has touched for so long is nobody's
+# A server's folder that nobody holds and nobody has touched for so long is nobody's. Where files can't be locked, only
+# the second counts.
+DEAD_SECONDS = 600.0 if sys.platform == "win32" else 10.0
 LONGEST_NAME = 100  # bytes; file systems take 255, and some of ours are longer by a suffix
 ENDING_SECONDS = 15.0  # that work may take to notice that it is to stop
+DEVICES = re.compile(r"(con|prn|aux|nul|conin|conout|(com|lpt)[0-9¹²³])[ .]*(\.|$)", re.IGNORECASE)  # on Windows
 
 
 class Session:
@@ -49,7 +54,8 @@ class Session:
         self._report: Path | None = None
         self.stop = threading.Event()
         self._lock = threading.Lock()
-        self._busy, self._closed, self._number = False, False, 0
+        self._busy = self._closed = False
+        self._number = self._kept = 0  # of the latest upload, and of the one whose video it is
         self.touch()
 
     @property
@@ -88,10 +94,10 @@ class Session:
             self._require_open()
             if self._busy:
                 raise BadInput("one video at a time", "another one under way", "wait for it or cancel it")
+            place = self._emptied("result")
             self._busy = True
             self.stop.clear()
             self.files = {}
-            place = self._emptied("result")
         try:
             yield place
         finally:
@@ -103,20 +109,19 @@ class Session:
 
     @contextlib.contextmanager
     def receiving(self, name: str) -> Generator[tuple[BinaryIO, Path]]:
-        """A file for an upload; an error in the block, or another upload that was quicker, removes it.
+        """A file for an upload; an error in the block, or a later upload that was quicker, removes it.
 
         Args:
             name: as the visitor's file is called; the file gets one like it that is safe.
 
         Raises:
-            BadInput: a video is worked on, or the page was closed.
+            BadInput: a video is worked on, the page was closed, or a later upload was quicker.
         """
         with self._lock:
-            self._require_open()
-            if self._busy:
-                raise BadInput("no upload while a video is worked on", "one", "wait for the result or cancel it")
+            self._require_idle()
             self._number += 1
-            place = self.folder / f"upload-{self._number}"
+            number = self._number
+            place = self.folder / f"upload-{number}"
             place.mkdir()
         file = place / safe_name(name)
         try:
@@ -127,11 +132,14 @@ class Session:
             raise
         with self._lock:
             self.touch()
-            if self._closed or self._busy:
+            try:
+                self._require_idle()
+                if number < self._kept:
+                    raise BadInput("the video that was chosen last", "one that was chosen before it", "choose it again")
+            except BadInput:
                 shutil.rmtree(place, ignore_errors=True)
-                self._require_open()
-                raise BadInput("no upload while a video is worked on", "one", "wait for the result or cancel it")
-            before, self.video = self.video, file
+                raise
+            before, self.video, self._kept = self.video, file, number
             if before is not None:
                 shutil.rmtree(before.parent, ignore_errors=True)
 
@@ -146,7 +154,12 @@ class Session:
 
     def _require_open(self) -> None:
         if self._closed:
-            raise BadInput("an open page", "one that was closed or left alone for long", "load it again")
+            raise _closed()
+
+    def _require_idle(self) -> None:
+        self._require_open()
+        if self._busy:
+            raise BadInput("no upload while a video is worked on", "one", "wait for the result or cancel it")
 
     def _emptied(self, name: str) -> Path:
         place = self.folder / name
@@ -170,7 +183,7 @@ class Sessions:
 
     def __init__(self, idle_minutes: float = 120.0) -> None:
         self.root = Path(tempfile.mkdtemp(prefix=PREFIX))
-        (self.root / "alive").touch()
+        self._alive = _held(self.root / "alive")
         self._idle = 60 * idle_minutes
         self._lock = threading.Lock()
         self._by_page: dict[str, Session] = {}
@@ -194,6 +207,7 @@ class Sessions:
         while any(one.busy or one.watching.is_set() for one in found) and time.monotonic() < deadline:
             time.sleep(0.02)
         self._sweeper.join()
+        self._alive.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def __len__(self) -> int:
@@ -206,6 +220,19 @@ class Sessions:
             if session is None or session.closed:
                 session = Session(self.root)
                 self._by_page[page] = self._by_token[session.token] = session
+            session.touch()
+            return session
+
+    def open_page(self, page: str) -> Session:
+        """The session that an open page has already.
+
+        Raises:
+            BadInput: it was removed, for it was left alone for long.
+        """
+        with self._lock:
+            session = self._by_page.get(page)
+            if session is None:
+                raise _closed()
             session.touch()
             return session
 
@@ -239,18 +266,57 @@ class Sessions:
             self.remove_idle()
             with contextlib.suppress(OSError):
                 (self.root / "alive").touch()
+            if sys.platform != "win32":  # without locks, one that slept with the machine would look dead
+                _remove_dead(self.root)
+
+
+def _closed() -> BadInput:
+    return BadInput("an open page", "one that was closed or left alone for long", "load it again")
+
+
+def _held(file: Path) -> BinaryIO:
+    """A file that is locked until it is closed or the process ends, however it ends."""
+    stream = file.open("wb")
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX)
+    return stream
 
 
 def _remove_dead(own: Path) -> None:
     """Removes what servers that were killed left behind."""
     for folder in own.parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, or gone already
-            if folder != own and time.time() - (folder / "alive").stat().st_mtime > DEAD_SECONDS:
+        with contextlib.suppress(OSError):  # gone already
+            if folder != own and _is_dead(folder, own.stat().st_uid):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def _is_dead(folder: Path, user: int) -> bool:
+    """Whether this user's server that has the folder is no more."""
+    about, alive = folder.lstat(), folder / "alive"
+    if about.st_uid != user or not stat.S_ISDIR(about.st_mode):  # what others put there may be a trap
+        return False
+    there = alive.is_file()
+    touched = alive.stat().st_mtime if there else about.st_mtime
+    if time.time() - touched <= DEAD_SECONDS:
+        return False
+    if there and sys.platform != "win32":
+        import fcntl
+
+        with alive.open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+    return True
+
+
 def safe_name(name: str) -> str:
-    """A file name like the given one: letters and digits of any script, `` ._-``; no folder, not hidden, not long."""
+    """A file name like the given one: letters and digits of any script, `` ._-``; no folder, not hidden, not long.
+
+    Nor one that Windows takes for a device.
+    """
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     plain = re.sub(r"[^\w. -]+", "_", last).strip(" ._-")
     stem, dot, suffix = plain.rpartition(".")
@@ -258,4 +324,6 @@ def safe_name(name: str) -> str:
         stem, suffix = plain, ""
     room = LONGEST_NAME - len(suffix.encode()) - 1
     stem = stem.encode()[:room].decode(errors="ignore").strip(" ._-") or "video"
+    if DEVICES.match(stem):
+        stem = "video"
     return f"{stem}.{suffix}" if suffix else stem

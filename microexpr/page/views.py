@@ -125,7 +125,6 @@ def result(found: Found, token: str) -> str:
         files=f"/session/{token}",
         downloads=[(label, file, f"{stem}-{saved}") for label, file, saved in DOWNLOADS if file in there],
         video="annotated.mp4" if "annotated.mp4" in there else None,
-        first=about["first_frame_seconds"],
         factor=f"{found.settings.magnify:g}",
         method=about.get("method", ""),
         wheel="/page/wheel.png",

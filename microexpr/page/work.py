@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import re
+import shutil
 import threading
 import zipfile
 from collections.abc import Generator, Iterable
@@ -28,6 +30,15 @@ STEPS = {
     "render a video": "Rendering the example",
     "recognize": "Following the face",
     "annotate": "Drawing the result",
+}
+
+
+# What the command line's advice is called on the page.
+ADVICE = {
+    ", try another --detector, or --detector precropped for face crops": (
+        ", or choose that the video shows nothing but the face"
+    ),
+    "give the rate (fps=100, or --fps 100)": "type the camera's frames a second",
 }
 
 
@@ -113,10 +124,15 @@ class Workshop:
     def run(self, session: Session, settings: Settings, example: bool = False) -> Generator[State]:
         """Recognizes a session's video, or the rendered example, and says how far it is until it ends.
 
-        Who stops listening does not stop the work; `Session.stop` and `Session.close` do.
+        Who stops listening does not stop the work; `Session.stop` and `Session.close` do. From the first state on they
+        are heard.
+
+        Raises:
+            BadInput: there is work of this session under way, or its page was closed.
         """
         work = _Work(self, session, settings, example)
-        threading.Thread(target=work.run, name="microexpr-page-work", daemon=True).start()
+        work.start()
+        yield work.state
         while not work.ended.wait(POLL_SECONDS):
             yield work.state
         yield work.state
@@ -175,12 +191,18 @@ class _Work:
         self.ended = threading.Event()
         self._known = True  # whether it is known how many frames there are
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Takes the session at once, so that whoever stops it from now on is heard; the rest is done by a thread."""
+        with contextlib.ExitStack() as taken:
+            folder = taken.enter_context(self._session.working())
+            threading.Thread(
+                target=self._run, args=(folder, taken.pop_all()), name="microexpr-page-work", daemon=True
+            ).start()
+
+    def _run(self, folder: Path, taken: contextlib.ExitStack) -> None:
         try:
-            with self._session.working() as folder:
+            with taken:
                 self.state = self._answer(folder)
-        except MicroexprError as error:  # there is work under way, or the page was closed
-            self.state = State("failed", str(error))
         finally:
             self.ended.set()
             gc.collect()  # a decoded frame that only the collector can free stays behind
@@ -190,9 +212,11 @@ class _Work:
             with self._shop.worker(self._session):
                 return State("done", "", found=self._recognized(folder))
         except Cancelled:
-            return State("cancelled", "Cancelled. Nothing of it was kept.")
+            last = State("cancelled", "Cancelled. Nothing of it was kept.")
         except Exception as error:
-            return State("failed", told(error, self._session))
+            last = State("failed", told(error, self._session))
+        shutil.rmtree(folder, ignore_errors=True)
+        return last
 
     def _recognized(self, folder: Path) -> Found:
         session, asked = self._session, self._settings
@@ -259,7 +283,15 @@ def _shared(found: Found) -> Iterable[Path]:
 
 
 def told(error: Exception, session: Session) -> str:
-    """An error in one line, without our folders in it."""
-    words = str(error) if isinstance(error, MicroexprError) else f"unexpected {type(error).__name__}: {error}"
+    """An error in one line, without our folders in it; one that nobody foresaw is logged."""
+    if isinstance(error, MicroexprError):
+        words = str(error)
+    elif isinstance(error, OSError):
+        words = f"a file can't be written or read: {error.strerror or error}; see whether the disk is full"
+    else:
+        logging.getLogger(__name__).error("unexpected", exc_info=error)
+        words = f"unexpected {type(error).__name__}: {error}; please report it, with what the terminal says"
+    for theirs, here in ADVICE.items():
+        words = words.replace(theirs, here)
     ours = re.escape(str(session.folder)) + r"[/\\](?:[\w-]+[/\\])?"
     return " ".join(re.sub(ours, "", words).split())

@@ -26,6 +26,8 @@ DECODING_THREADS = min(
     4, os.cpu_count() or 1
 )  # each holds a frame: with one thread a core a large machine would hold gigabytes of 4K video
 
+MOST_GROWTH, LEAST_PIXELS = 4, 1_000_000  # pixels of a frame over those of the first one; and always allowed
+
 
 class VideoFile(Source):
     """A video file, decoded in sequence by FFmpeg (PyAV), turned upright as its display matrix says."""
@@ -52,6 +54,9 @@ class VideoFile(Source):
         now = _Pass(self.header_fps)
         with _opened(self._path) as container:
             stream = _video_stream(container, self._path)
+            # A later frame may say that it is huge: the decoder refuses it before it takes memory.
+            most = max(MOST_GROWTH * self.size[0] * self.size[1], LEAST_PIXELS)
+            stream.codec_context.options = {"max_pixels": str(most)}
             with contextlib.closing(self._decoded(container, stream, now)) as frames:
                 for index, decoded in enumerate(frames):
                     seconds = now.seconds(None if decoded.pts is None else float(decoded.pts * self._tick))

@@ -48,6 +48,9 @@ def open_source(given: Path | str | np.ndarray | Sequence[np.ndarray] | int, fps
     return _Array(given, fps)
 
 
+RATES = 0.01, 100_000  # frames a second of anything that films faces
+
+
 def _checked_rate(fps: Any) -> float | None:
     if fps is None:
         return None
@@ -56,8 +59,11 @@ def _checked_rate(fps: Any) -> float | None:
         rate = float(fps) if number else math.nan
     except OverflowError:
         rate = math.inf
-    if 0 < rate < math.inf:
+    if RATES[0] <= rate <= RATES[1]:
         return rate
+    if 0 < rate < math.inf:
+        advice = "give the camera's rate, like fps=100"
+        raise BadInput(f"{RATES[0]:g} to {RATES[1]} frames a second", f"{rate:g}", advice)
     got = f"{rate:g}" if number else f"{fps!r} ({type(fps).__name__})"
     raise BadInput("a positive number of frames a second", got, "give the camera's rate, like fps=100")
 

@@ -4,6 +4,7 @@
 <!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
 <!-- figures: loso-MACHINE -->            the table of `benchmarks/loso.py`
 <!-- figures: networks-MACHINE -->        the table of `benchmarks/networks.py`
+<!-- figures: page-MACHINE -->            the table of `benchmarks/page.py`
 <!-- figures: features-MACHINE -->        the table of `benchmarks/features.py`
 <!-- figures: spotting-MACHINE quiet -->  and stream, weights: see `video_tables`
 <!-- figures: pictures leak -->           the experiment's pictures in docs/images
@@ -216,6 +217,11 @@ def networks_table(name: str) -> str:
     return _markdown(head, lines)
 
 
+def values_table(name: str) -> str:
+    """A file of single figures as it is."""
+    return _markdown(["what", "measured"], [[row["what"], f"{float(row['value']):g}"] for row in read(name)])
+
+
 def features_table(name: str) -> str:
     """The table of `benchmarks/features.py`: a clip of each hand-crafted feature, and 442 of them."""
     value = {row["what"]: float(row["value"]) for row in read(name)}
@@ -294,6 +300,8 @@ def renewed(text: str) -> str:
             made = training_table(name)
         elif name.startswith("features-"):
             made = features_table(name)
+        elif name.startswith("page-"):
+            made = values_table(name)
         elif name.startswith("networks-"):
             made = networks_table(name)
         elif name.startswith(("spotting-", "stream-", "registration-", "weights-")):

@@ -140,14 +140,16 @@ def test_an_engine_that_is_not_installed_is_named(engine, module, monkeypatch):
 
 
 SCRIPT = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from microexpr.types import Dataset
 from tests.clips import flow_clips
 from tests.test_workers import Marked, run
-runs, notes, start = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+runs, notes, ready = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 data = Dataset("replica", tuple(flow_clips(16, 3)))
-time.sleep(max(0, start - time.time()))
+(ready / str(os.getpid())).touch()
+while len(list(ready.iterdir())) < 2:
+    time.sleep(0.001)
 run(runs, Marked(notes=notes, seconds=0.1), data)
 """
 
@@ -157,7 +159,9 @@ def test_two_processes_share_one_run(tmp_path):
     data = Dataset("replica", tuple(flow_clips(16, 3)))
     whole = contents(run(tmp_path / "whole", Marked(notes=str(tmp_path / "whole.notes")), data))
     notes = tmp_path / "notes"
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "runs"), str(notes), str(time.time() + 8)]
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "runs"), str(notes), str(ready)]
     both = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(100) for process in both] == [0, 0]
     (folder,) = (tmp_path / "runs").iterdir()

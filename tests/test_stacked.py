@@ -21,6 +21,7 @@ TRAIN = [np.arange(3, 12), np.array([0, 1, 2, 6, 7, 8, 9]), np.arange(0, 9), np.
 WATCH = [np.arange(3), np.array([3, 4, 5, 10, 11]), np.arange(9, 12), np.array([1])]
 SEEDS = [0, 0, 7, 1]
 STACKABLE = [name for name in methods.names() if hasattr(methods.kind_of(name), "fit_folds")]
+SLOW = ("alexnet", "dual-inception", "mjfn-avg", "mjfn-bbn")  # two folds tell enough of them
 # the smallest settings that still use everything; float32, because bfloat16 rounds too much to compare
 SMALL = {"epochs": 3, "batch_size": 4}
 
@@ -31,12 +32,13 @@ def small(name, **settings):
     return methods.create(name, **{key: value for key, value in wanted.items() if key in fields})
 
 
-def traces(method, folds_at_once=None):
+def traces(method, folds_at_once=None, folds=4):
     x = np.stack([method.represent(clip) for clip in CLIPS])
-    found = dict(_stacked.fit_folds(method, x, LABELS, TRAIN, WATCH, SEEDS, folds_at_once))
+    sets = TRAIN[:folds], WATCH[:folds], SEEDS[:folds]
+    found = dict(_stacked.fit_folds(method, x, LABELS, *sets, folds_at_once))
     alone = {
         fold: dataclasses.replace(method, seed=seed).trace(x[train], LABELS[train], [""] * len(train), x[watch])
-        for fold, (train, watch, seed) in enumerate(zip(TRAIN, WATCH, SEEDS, strict=True))
+        for fold, (train, watch, seed) in enumerate(zip(*sets, strict=True))
     }
     return found, alone
 
@@ -44,7 +46,7 @@ def traces(method, folds_at_once=None):
 @pytest.mark.parametrize("name", STACKABLE)
 def test_stacked_folds_are_those_trained_alone(name):
     """With dropout, too: the masks are those that the fold draws alone."""
-    check_equal(*traces(small(name)))
+    check_equal(*traces(small(name), folds=2 if name in SLOW else 4))
 
 
 @pytest.mark.parametrize("name", ["mjfn", "off-apexnet"])
@@ -60,7 +62,7 @@ def test_stacked_folds_without_dropout():
 
 
 def check_equal(found, alone):
-    assert sorted(found) == [0, 1, 2, 3]
+    assert sorted(found) == sorted(alone)
     for fold, trace in alone.items():
         assert found[fold].shape == trace.shape
         np.testing.assert_allclose(found[fold], trace, atol=2e-4)

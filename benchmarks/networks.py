@@ -75,6 +75,11 @@ class Network:
         }
         self.times = {what: min(self.times[what], value) for what, value in found.items()}
 
+    def row(self) -> dict[str, Any]:
+        """The figures so far, milliseconds."""
+        times = {what: f"{1000 * value:.4g}" for what, value in self.times.items()}
+        return {"network": self.name, "parameters": self.parameters, **times, "epochs": self.epochs}
+
     def _training(self) -> float:
         """Seconds for each clip and epoch."""
         short, long = (seconds(lambda epochs=epochs: self.fit(epochs)) for epochs in (1, self.longer))
@@ -94,28 +99,20 @@ def main() -> None:
     about = f"{machine['processor']}, 1 thread; torch {versions['torch']}, Python {versions['python']}"
     data = api.load("synthetic", subjects=4, clips_per_subject=3)
     labelled = protocols.label(data.clips, protocols.megc())
+    networks: dict[str, Network] = {}
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["MICROEXPR_CACHE"] = folder
-        networks = [Network(name, labelled.clips, labelled.labels) for name in options.networks]
         for number in range(options.rounds):
-            for network in networks:
-                os.environ["MICROEXPR_CACHE"] = f"{folder}/{number}-{network.name}"
-                network.measure()
-    rows = [
-        {
-            "network": one.name,
-            "parameters": one.parameters,
-            **{what: f"{1000 * value:.4g}" for what, value in one.times.items()},
-            "epochs": one.epochs,
-            "machine": about,
-        }
-        for one in networks
-    ]
-    for row in rows:
-        print(" ".join(f"{row[column]!s:>18}" for column in COLUMNS[:-1]))
+            for name in options.networks:
+                os.environ["MICROEXPR_CACHE"] = f"{folder}/{number}-{name}"
+                if name not in networks:
+                    networks[name] = Network(name, labelled.clips, labelled.labels)
+                    os.environ["MICROEXPR_CACHE"] = f"{folder}/{number}-{name}-measured"
+                networks[name].measure()
+                row = {**networks[name].row(), "machine": about}
+                print(" ".join(f"{row[column]!s:>18}" for column in COLUMNS[:-1]), flush=True)
+                if options.out:  # at once: a run that is stopped keeps what it has measured
+                    write(options.out, [row])
     print(about)
-    if options.out:
-        write(options.out, rows)
 
 
 def write(out: Path, rows: list[dict]) -> None:

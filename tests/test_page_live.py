@@ -339,7 +339,7 @@ def test_what_is_asked_for():
     [
         (("/etc/passwd", "0", ""), "expected a camera or the example, got '/etc/passwd'"),
         *((("camera", name, ""), "the number of a camera, 0 to 99") for name in ("", "-1", "100", "x.mp4", "²", "1e1")),
-        *((("camera", "0", rate), "frames a second as a number above 0") for rate in ("0", "-5", "nan", "inf", "fast")),
+        *((("camera", "0", rate), "a second, a number from 1 to 10000") for rate in ("0", "-5", "nan", "inf", "fast")),
     ],
 )
 def test_what_is_no_camera(given, told):

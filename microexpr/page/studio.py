@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from weakref import WeakKeyDictionary
 
 from microexpr.errors import BadInput
-from microexpr.page.limits import Limits
+from microexpr.page.limits import Limits, typed_rate
 from microexpr.page.live import Asked, LiveRun
 from microexpr.page.sessions import Session
 from microexpr.page.work import Workshop
 
 CAMERAS = 100  # from there on OpenCV takes a number for something else
-FASTEST = 10_000.0  # frames a second that a camera may be asked for
 
 
 class Studio:
@@ -79,12 +77,4 @@ def chosen(source: str, camera: str = "", fps: str = "") -> Asked:
         raise BadInput("a camera or the example", repr(source[:40]), "choose one of them")
     if not (camera.isascii() and camera.isdecimal() and len(camera) < 9 and int(camera) < CAMERAS):
         raise BadInput(f"the number of a camera, 0 to {CAMERAS - 1}", repr(camera[:40]), "the first one is 0")
-    words = fps.strip().replace(",", ".")
-    try:
-        rate = float(words) if words else None
-    except ValueError:
-        rate = math.nan
-    if rate is not None and not 0 < rate <= FASTEST:
-        wanted = f"frames a second as a number above 0, at most {FASTEST:g}"
-        raise BadInput(wanted, repr(fps[:40]), "type e.g. 60, or leave it empty")
-    return Asked(int(camera), rate)
+    return Asked(int(camera), typed_rate(fps))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 HOST = "127.0.0.1"
+HEAR_SECONDS = 0.25  # after which the main thread looks whether it was to hear a signal
 GRACE_SECONDS = 2  # that open connections have at the end
 # What Gradio reads when it is imported: nothing is sent or kept, and no other machine is asked for anything.
 QUIET = {
@@ -59,7 +60,7 @@ def serve(
     """
     with _stopped() as stopped, served(port, runs, limits) as address:
         begun(address)
-        stopped.wait()
+        _wait(stopped)
 
 
 @contextlib.contextmanager
@@ -101,6 +102,16 @@ def _stopped() -> Generator[threading.Event]:
     finally:
         for one, handler in zip(heard, before, strict=True):
             signal.signal(one, signal.SIG_DFL if handler is None else handler)
+
+
+def _wait(event: threading.Event) -> None:
+    """Waits for an event that a signal sets.
+
+    The system may give a signal to any thread, and only the main thread may answer it: were that to sleep without an
+    end, it would not wake up.
+    """
+    while not event.wait(HEAR_SECONDS):
+        pass
 
 
 @contextlib.contextmanager

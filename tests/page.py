@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-START_SECONDS = 60
+END_SECONDS = 60
 # Runs the command, and notes every connection and every program that it begins.
 NOTED = """
-import sys
+import faulthandler, signal, sys
+faulthandler.register(signal.SIGUSR1)
 notes = open(sys.argv.pop(1), "a", buffering=1)
 def note(event, arguments):
     if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec"):
@@ -72,6 +73,15 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         return 1024 * int(re.search(r"^VmHWM:\s+(\d+)", status, re.MULTILINE)[1])
 
+    def ended(self) -> int:
+        """Its exit status; where it does not end, an error that shows what its threads are at."""
+        try:
+            return self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
+            raise AssertionError("it does not end:\n" + "\n".join(self.messages)) from None
+
     def ask(
         self, path: str, method: str = "GET", body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes, dict[str, str]]:
@@ -120,13 +130,12 @@ def serving(folder: Path, *options: str) -> Generator[Server]:
         try:
             address = process.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:"), (folder / "messages").read_text()
-            yield Server(process, address, folder)
-        finally:
+            server = Server(process, address, folder)
+            yield server
             process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(START_SECONDS)
-            finally:
-                process.kill()
+            server.ended()
+        finally:
+            process.kill()
 
 
 def until(done: Callable[[], bool], seconds: float = 30) -> None:

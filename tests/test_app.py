@@ -4,6 +4,8 @@ import importlib.util
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -251,11 +253,31 @@ def test_every_way_to_end_it_is_heard():
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of threads are POSIX")
+def test_a_signal_that_another_thread_gets():
+    script = """
+import os, signal, threading, time
+from microexpr.app import _stopped, _wait
+
+def end():
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with _stopped() as stopped:
+    threading.Thread(target=end, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # this thread, the main one
+    _wait(stopped)
+print("heard")
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_sigterm_leaves_nothing(video, tmp_path):
     pytest.importorskip("gradio", reason="the page needs the extra app")
     with serving(tmp_path) as served, served.page() as token:
         assert served.upload(token, video)[0] == 200
         served.process.terminate()
-        assert served.process.wait(60) == 0
+        assert served.ended() == 0
     assert list(served.temporary.iterdir()) == []
     assert len(served.messages) == 1, served.messages  # that the page is for this machine; no traceback

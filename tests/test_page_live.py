@@ -467,6 +467,6 @@ def test_sigterm_ends_a_run(server):  # the last test: no server is left after i
         assert ask(server, token, "start", source="example") == (200, {})
         until(lambda: "numbers" in ask(server, token, "now", "GET")[1])
         server.process.terminate()
-        assert server.process.wait(60) == 0
+        assert server.ended() == 0
     assert list(server.temporary.iterdir()) == []
     assert len(server.messages) == 1, server.messages  # that the page is for this machine; no traceback

@@ -624,6 +624,17 @@ def test_runs_are_listed_and_reported(tmp_path):
             runs.report(names)
 
 
+def test_runs_that_are_not_listed_are_told(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    assert "are listed" not in Runs(tmp_path).table()
+    monkeypatch.setattr("microexpr.page.runs.MOST", 1)
+    table = Runs(tmp_path).table()
+    assert "only the first 1 runs by name are listed" in table
+    assert "two" not in table
+
+
 @pytest.mark.parametrize(
     ("changed", "listed"),
     [

@@ -12,12 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from microexpr.errors import MicroexprError
 from microexpr.page import views
 from microexpr.page.live import LiveRun, Noted
-from microexpr.page.sessions import Sessions
+from microexpr.page.sessions import CLOSED, Sessions
 from microexpr.page.studio import Studio, chosen
 from microexpr.page.timeline import kind_of
 from microexpr.page.work import State
-
-CLOSED = "This page was closed or left alone for long. Load it again."
 
 
 def add_routes(app: FastAPI, sessions: Sessions, studio: Studio) -> None:

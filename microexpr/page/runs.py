@@ -67,6 +67,8 @@ class Runs:
         unread = [f"{name}: {one}" for name, one in lines.items() if isinstance(one, str)]
         if len(unread) > 3:
             unread = [*unread[:3], f"and {len(unread) - 3} more folders that can't be read"]
+        if len(self._folders()) > MOST:
+            unread.append(f"only the first {MOST} runs by name are listed; see the others with microexpr report")
         return views.render("runs", runs=shown, unread=unread, folder=str(self._folder))
 
     def report(self, names: Sequence[str]) -> str:
@@ -96,7 +98,7 @@ class Runs:
 
     def _lines(self) -> dict[str, Line | str]:
         with self._lock:
-            found = {folder.name: self._line(folder) for folder in self._folders()}
+            found = {folder.name: self._line(folder) for folder in self._folders()[:MOST]}
             self._known = {name: self._known[name] for name in found}
             return found
 
@@ -105,7 +107,7 @@ class Runs:
             found = [folder for folder in self._folder.iterdir() if (folder / "run.json").is_file()]
         except OSError:
             return []
-        return sorted(found)[:MOST]
+        return sorted(found)
 
     def _line(self, folder: Path) -> Line | str:
         folds = folder / "folds"

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from microexpr.page.limits import Limits
 from microexpr.page.pictures import wheel
-from microexpr.page.sessions import Session, Sessions
+from microexpr.page.sessions import CLOSED, Session, Sessions
 from microexpr.page.upload import describe
 from microexpr.page.work import told
 
@@ -122,7 +122,7 @@ def routes(sessions: Sessions, limits: Limits) -> FastAPI:
     async def video(token: str, request: Request, name: str = "") -> Response:
         session = sessions.of_token(token)
         if session is None:
-            return JSONResponse({"error": "This page was closed or left alone for long. Load it again."}, 410)
+            return JSONResponse({"error": CLOSED}, 410)
         try:
             return JSONResponse(await _received(session, request, name, limits))
         except ClientDisconnect:

@@ -27,6 +27,7 @@ SWEEP_SECONDS = 20.0  # between two looks for what was left behind
 # A server's folder that nobody holds and nobody has touched for so long is nobody's. Where files can't be locked, only
 # the second counts.
 DEAD_SECONDS = 600.0 if sys.platform == "win32" else 10.0
+CLOSED = "This page was closed or left alone for long. Load it again."  # to a page whose session is gone
 LONGEST_NAME = 100  # bytes; file systems take 255, and some of ours are longer by a suffix
 ENDING_SECONDS = 15.0  # that work may take to notice that it is to stop
 DEVICES = re.compile(r"(con|prn|aux|nul|conin|conout|(com|lpt)[0-9¹²³])[ .]*(\.|$)", re.IGNORECASE)  # on Windows

@@ -10,11 +10,12 @@ from microexpr.errors import BadInput
 from tests.fake import casme as fake
 from tests.fake import casme2 as fake_casme2
 from tests.fake import pictures
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("casme") / "CASME")
+    return shared(tmp_path_factory, fake.full)
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ from microexpr.datasets import casme2, doctor
 from microexpr.errors import BadInput
 from tests.fake import casme2 as fake
 from tests.fake import pictures
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("casme2") / "CASME2", nested=True)
+    return shared(tmp_path_factory, fake.full, nested=True)
 
 
 @pytest.fixture
@@ -88,8 +89,8 @@ def test_oddities_of_the_release_are_told(replica):
     assert len(found.motionless) == 2
 
 
-def test_the_later_release_relabels_three_clips(tmp_path):
-    root = fake.full(tmp_path / "later", release="2019")
+def test_the_later_release_relabels_three_clips(tmp_path_factory):
+    root = shared(tmp_path_factory, fake.full, release="2019")
     found = casme2.survey(root)
     assert found.chosen["release"] == "2019"
     assert found.published["surprise"] == 28

@@ -14,11 +14,12 @@ from microexpr.errors import BadInput
 from microexpr.evaluation import protocols
 from tests.fake import casme3 as fake
 from tests.fake import pictures
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("casme3"))
+    return shared(tmp_path_factory, fake.full)
 
 
 @pytest.fixture(scope="module")
@@ -265,15 +266,20 @@ def test_a_formula_that_was_never_computed(tmp_path):
         casme3.read(tmp_path)
 
 
-def test_counts_of_part_c_are_the_published_ones(tmp_path):
-    checked = doctor.check("casme3", fake.full_c(tmp_path), section="C")
+@pytest.fixture(scope="module")
+def part_c(tmp_path_factory):
+    return shared(tmp_path_factory, fake.full_c)
+
+
+def test_counts_of_part_c_are_the_published_ones(part_c):
+    checked = doctor.check("casme3", part_c, section="C")
     assert checked.healthy
     assert checked.counts["clips"] == (165, 165)
     assert checked.counts["subjects"] == (30, 30)
 
 
-def test_part_c_gives_onset_and_offset_and_comma_separated_units(tmp_path):
-    survey = casme3.survey(fake.full_c(tmp_path), section="C")
+def test_part_c_gives_onset_and_offset_and_comma_separated_units(part_c):
+    survey = casme3.survey(part_c, section="C")
     rows = fake.rows_c()
     assert [(clip.onset, clip.apex, clip.offset) for clip in survey.clips] == [(row[2], None, row[3]) for row in rows]
     assert [clip.action_units for clip in survey.clips[:3]] == [("4", "7"), ("4", "11"), ("12",)]
@@ -283,7 +289,7 @@ def test_part_c_gives_onset_and_offset_and_comma_separated_units(tmp_path):
     assert "165 rows" in noted(survey, "no apex").what
     assert "1 row" in noted(survey, "full-width comma").what
     assert noted(survey, "depth pictures")
-    assert not casme3.read(tmp_path, section="C")[0].objective_class
+    assert not casme3.read(part_c, section="C")[0].objective_class
 
 
 def test_part_c_with_pictures_right_in_the_folder_of_the_subject(tmp_path):
@@ -307,16 +313,16 @@ def test_part_c_repeats_and_gaps_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(("option", "value"), [("tree", "clips"), ("release", "v1")])
-def test_part_c_has_one_tree_and_one_table(tmp_path, option, value):
+def test_part_c_has_one_tree_and_one_table(part_c, option, value):
     with pytest.raises(BadInput, match=f"{option}.* for section C"):
-        casme3.read(fake.full_c(tmp_path), section="C", **{option: value})
+        casme3.read(part_c, section="C", **{option: value})
 
 
-def test_the_other_part_is_not_taken_for_this_one(root, tmp_path):
+def test_the_other_part_is_not_taken_for_this_one(root, part_c):
     with pytest.raises(BadInput, match="part_C"):
         casme3.read(root, section="C")
     with pytest.raises(BadInput, match="part_A"):
-        casme3.read(fake.full_c(tmp_path))
+        casme3.read(part_c)
 
 
 def test_rendered_clips_show_their_movement(tmp_path):

@@ -13,13 +13,14 @@ from microexpr.errors import BadInput
 from microexpr.evaluation import protocols
 from tests.fake import casme_sq as fake
 from tests.fake import pictures
+from tests.replicas import shared
 
 ROW = fake.FakeRow(1, "disgust1_1", 96, 100, 104, "4+7", "negative", "micro")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("casme_sq"))
+    return shared(tmp_path_factory, fake.full)
 
 
 @pytest.fixture(scope="module")

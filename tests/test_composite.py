@@ -11,6 +11,7 @@ from microexpr.errors import BadInput, DatasetNotFound
 from tests.fake import casme2 as fake_casme2
 from tests.fake import samm as fake_samm
 from tests.fake import smic as fake_smic
+from tests.replicas import shared
 
 CLASSES = {
     **{"happiness": 1, "disgust": 0, "repression": 0, "surprise": 2},
@@ -25,7 +26,7 @@ MISSING = "samm,32,032_3_1"  # from the earlier of the two official lists
 def roots(tmp_path_factory):
     """Full replicas that no test changes."""
     made = {"casme2": fake_casme2.full, "smic": fake_smic.full, "samm": fake_samm.full}
-    return {name: full(tmp_path_factory.mktemp(name)) for name, full in made.items()}
+    return {name: shared(tmp_path_factory, full) for name, full in made.items()}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_a_member_that_can_not_be_read_is_said_in_words(roots):
 @pytest.fixture(scope="module")
 def later(tmp_path_factory):
     """CASME II with the table of 2019 only."""
-    return fake_casme2.full(tmp_path_factory.mktemp("later"), release="2019")
+    return shared(tmp_path_factory, fake_casme2.full, release="2019")
 
 
 def test_the_later_labels_of_casme2_alone_are_refused(roots, later):
@@ -166,14 +167,13 @@ def test_the_later_labels_give_148_where_they_are_asked_for(roots, later):
     assert checkup.counts["casme2 surprise"] == (25, 28)
 
 
-def test_both_releases_of_the_table_may_lie_there(roots, tmp_path):
-    fake_casme2.full(tmp_path)
-    fake_casme2.table(tmp_path, fake_casme2.full_rows("2019"), fake_casme2.LATER)
-    assert len(datasets.load("3db", {**roots, "casme2": tmp_path}).clips) == 442
+def test_both_releases_of_the_table_may_lie_there(roots, tmp_path_factory):
+    both = shared(tmp_path_factory, fake_casme2.both_releases)
+    assert len(datasets.load("3db", {**roots, "casme2": both}).clips) == 442
 
 
-def test_smic_e_lacks_three_clips_and_the_check_says_which(roots, tmp_path):
-    checkup = doctor.check("3db", {**roots, "smic": fake_smic.full(tmp_path, "extended")})
+def test_smic_e_lacks_three_clips_and_the_check_says_which(roots, tmp_path_factory):
+    checkup = doctor.check("3db", {**roots, "smic": shared(tmp_path_factory, fake_smic.full, "extended")})
     assert not checkup.healthy
     assert checkup.counts["clips"] == (442, 439)
     assert checkup.counts["smic negative"] == (70, 68)
@@ -182,18 +182,18 @@ def test_smic_e_lacks_three_clips_and_the_check_says_which(roots, tmp_path):
     assert lost == ["smic/s01/s01_ne_02", "smic/s02/s02_sur_05", "smic/s03/s03_ne_20"]
 
 
-def test_cropped_trees_give_the_same_clips(roots, clips, tmp_path):
+def test_cropped_trees_give_the_same_clips(roots, clips, tmp_path_factory):
     cropped = {
-        "casme2": fake_casme2.full(tmp_path / "casme2", tree="cropped"),
-        "smic": fake_smic.full(tmp_path / "smic", "cropped"),
+        "casme2": shared(tmp_path_factory, fake_casme2.full, "cropped"),
+        "smic": shared(tmp_path_factory, fake_smic.full, "cropped"),
         "samm": roots["samm"],
     }
     options = {"casme2.tree": "cropped", "smic.tree": "cropped"}
     assert datasets.load("3db", cropped, **options).clips == clips
 
 
-def test_a_member_with_a_missing_clip_stops_or_goes_without_it(roots, tmp_path):
-    damaged = {**roots, "smic": fake_smic.full(tmp_path, "cropped", without=["s18_sur_03"])}
+def test_a_member_with_a_missing_clip_stops_or_goes_without_it(roots, tmp_path_factory):
+    damaged = {**roots, "smic": shared(tmp_path_factory, fake_smic.cropped_but_one)}
     with pytest.raises(BadInput, match="no s18_sur_03"):
         datasets.load("3db", damaged)
     with pytest.warns(UserWarning, match="no s18_sur_03"):

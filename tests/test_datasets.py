@@ -10,6 +10,7 @@ import pytest
 from microexpr import api, datasets
 from microexpr.datasets import composite, doctor
 from microexpr.errors import BadInput, DatasetNotFound, MicroexprError, UnknownName
+from tests.replicas import shared
 
 names = pytest.mark.parametrize("name", datasets.names())
 RECORDED = [name for name in datasets.names() if hasattr(datasets.adapter(name), "survey")]
@@ -22,7 +23,9 @@ def replica_of(name, kind, tmp_path_factory):
     if name == "3db":
         return {member: replica_of(member, kind, tmp_path_factory) for member in composite.MEMBERS}
     module = importlib.import_module(f"tests.fake.{datasets.DATASETS[name].rpartition('.')[2]}")
-    return getattr(module, kind)(tmp_path_factory.mktemp(f"{kind}-{name}"))
+    if kind == "full":
+        return shared(tmp_path_factory, module.full)
+    return module.small(tmp_path_factory.mktemp(name))
 
 
 @pytest.fixture(scope="module")

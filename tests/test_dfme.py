@@ -10,11 +10,12 @@ from microexpr.datasets import dfme, doctor
 from microexpr.errors import BadInput
 from tests.fake import dfme as fake
 from tests.fake import pictures
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("dfme") / "DFME")
+    return shared(tmp_path_factory, fake.full)
 
 
 @pytest.fixture(scope="module")

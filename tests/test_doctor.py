@@ -11,11 +11,12 @@ from microexpr.datasets import doctor
 from microexpr.errors import BadInput
 from tests.fake import casme2 as fake
 from tests.fake import megc2019_flow as maps
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("healthy") / "CASME2")
+    return shared(tmp_path_factory, fake.full)
 
 
 @pytest.fixture

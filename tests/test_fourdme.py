@@ -11,11 +11,12 @@ from microexpr.errors import BadInput
 from microexpr.evaluation import protocols
 from tests.fake import fourdme as fake
 from tests.fake import pictures
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("fourdme") / "4DME")
+    return shared(tmp_path_factory, fake.full)
 
 
 @pytest.fixture(scope="module")

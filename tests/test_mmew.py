@@ -9,11 +9,12 @@ from microexpr.datasets import doctor, mmew
 from microexpr.errors import BadInput
 from tests.fake import mmew as fake
 from tests.fake import pictures
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("mmew") / "MMEW_Final")
+    return shared(tmp_path_factory, fake.full, folder="MMEW_Final")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from tests.videos import write_video
 
 pytest.importorskip("gradio", reason="the page needs the extra app")
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser is led by Selenium, of the extra dev")
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
@@ -67,11 +68,20 @@ class Browser:
 
     def wait(self, selector, seconds=60):
         """Until something can be seen; gives it."""
+        return self._first(selector, seconds, lambda one: one)
 
-        def seen(driver):
-            return next((one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), None)
+    def text(self, selector, seconds=60):
+        """The words of something, as soon as it can be seen; it may be replaced at any moment."""
+        return self._first(selector, seconds, lambda one: (one.text,))[0]
 
-        return WebDriverWait(self.driver, seconds, 0.1).until(seen, f"no {selector} can be seen")
+    def _first(self, selector, seconds, take):
+        def found(driver):
+            shown = (one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed())
+            one = next(shown, None)
+            return one and take(one)
+
+        waiting = WebDriverWait(self.driver, seconds, 0.1, [StaleElementReferenceException])
+        return waiting.until(found, f"no {selector} can be seen")
 
     def all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -86,7 +96,7 @@ class Browser:
     def upload(self, file):
         """A file that is a video; gives what the page says of it."""
         self.choose(file)
-        return self.wait(".me-said.me-ready").text
+        return self.text(".me-said.me-ready")
 
     def tab(self, name):
         (button,) = (one for one in self.all("button[role=tab]") if one.text == name)
@@ -169,7 +179,7 @@ def test_it_can_be_used_soon(browser):
 
 
 def test_a_video_comes_in_and_its_movements_can_be_seen(result):
-    shown = result.wait(".me-result").text
+    shown = result.text(".me-result")
     assert "2 micro-expressions" in shown
     assert "smile.mkv: 180 frames" in shown
     chart = result.wait(".me-chart").rect
@@ -240,7 +250,7 @@ def test_work_can_be_cancelled(browser):
     browser.wait("#me-example").click()
     browser.wait(".me-working progress[max]")  # the rendered example is under way
     browser.wait("#me-cancel").click()
-    assert "Cancelled" in browser.wait("#me-state .me-message").text
+    assert "Cancelled" in browser.text("#me-state .me-message")
     assert not browser.all(".me-result")
     until(lambda: browser.wait("#me-run").is_enabled())  # and the next one can begin
 
@@ -251,7 +261,7 @@ def test_a_server_that_is_gone(browser):
     offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
     try:
-        assert "Is it still running?" in browser.wait(".me-gone").text
+        until(lambda: "Is it still running?" in browser.text(".me-gone"))
     finally:
         browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {**offline, "offline": False})
     browser.errors()  # what could not be loaded
@@ -260,13 +270,13 @@ def test_a_server_that_is_gone(browser):
 def test_a_file_that_is_no_video(browser, tmp_path):
     (tmp_path / "notes.mp4").write_text("no video")
     browser.choose(tmp_path / "notes.mp4")
-    assert "expected a video file, got notes.mp4" in browser.wait(".me-said.me-wrong").text
+    assert "expected a video file, got notes.mp4" in browser.text(".me-said.me-wrong")
     browser.wait("#me-run").click()
-    assert "expected a video, got none" in browser.wait("#me-state .me-wrong").text
+    assert "expected a video, got none" in browser.text("#me-state .me-wrong")
     with (tmp_path / "large.mp4").open("wb") as file:
         file.truncate(201_000_000)
     browser.choose(tmp_path / "large.mp4")
-    until(lambda: "at most 200 MB, got one of 201 MB" in browser.wait(".me-said").text)
+    until(lambda: "at most 200 MB, got one of 201 MB" in browser.text(".me-said"))
     browser.errors()  # the refusal itself is in the console: 400
 
 
@@ -274,15 +284,15 @@ def test_what_is_refused_leaves_the_video_before(browser, smile, tmp_path):
     browser.upload(smile[1])
     (tmp_path / "notes.mp4").write_text("no video")
     browser.choose(tmp_path / "notes.mp4")
-    assert browser.wait(".me-said.me-wrong").text.endswith(". quiet.mkv is still here.")
+    assert browser.text(".me-said.me-wrong").endswith(". quiet.mkv is still here.")
     browser.errors()  # 400
     browser.run("document.querySelector('.me-drop').uploading = {abort() {}}")  # another one is under way
     browser.wait("#me-run").click()
-    assert "wait until it is read" in browser.wait(".me-said").text
+    assert "wait until it is read" in browser.text(".me-said")
     assert not browser.all("#me-state .me-working")
     browser.run("document.querySelector('.me-drop').uploading = null")
     browser.wait("#me-run").click()
-    assert "quiet.mkv" in browser.wait(".me-result").text
+    assert "quiet.mkv" in browser.text(".me-result")
 
 
 def test_a_page_that_was_left_begins_anew(browser, smile, server):
@@ -302,7 +312,7 @@ def test_words_of_a_file_name_are_no_page(browser, smile, tmp_path):
     said = browser.upload(file)
     assert "img src" in said
     browser.wait("#me-run").click()
-    assert "img src" in browser.wait(".me-result").text
+    assert "img src" in browser.text(".me-result")
     assert browser.driver.title != "taken"
     assert not browser.all("img[src='x']")
 
@@ -318,10 +328,10 @@ def test_two_pages_do_not_mix(browser, smile, server):
     browser.wait("#me-run").click()
     browser.driver.switch_to.window(first_window)
     browser.wait("#me-run").click()
-    assert "No movement found\nquiet.mkv" in browser.wait(".me-result").text
+    assert "No movement found\nquiet.mkv" in browser.text(".me-result")
     one = browser.wait(".me-drop").get_attribute("data-token")
     browser.driver.switch_to.window(second_window)
-    assert "No movement found\nsecond.mkv" in browser.wait(".me-result").text
+    assert "No movement found\nsecond.mkv" in browser.text(".me-result")
     other = browser.wait(".me-drop").get_attribute("data-token")
     about = [json.loads(server.ask(f"/session/{token}/events.json")[1])["about"] for token in (one, other)]
     assert [one["source"] for one in about] == ["quiet.mkv", "second.mkv"]
@@ -346,7 +356,7 @@ def test_a_closed_page_leaves_nothing(browser, smile, server):
 
 def test_reports_of_runs(browser):
     browser.tab("Evaluations")
-    assert "majority" in browser.wait(".me-runs tbody").text
+    assert "majority" in browser.text(".me-runs tbody")
     browser.wait(".me-run").click()
     browser.wait("#me-report-button").click()
     frame = browser.wait(".me-report")
@@ -369,7 +379,7 @@ def test_data_sets_and_how_to_get_them(browser):
     browser.wait(".me-dataset")
     assert [one.text for one in browser.all(".me-dataset summary b")] == datasets.names()
     browser.all(".me-dataset summary")[3].click()
-    assert "agreement" in browser.wait(".me-dataset[open] dl").text
+    assert "agreement" in browser.text(".me-dataset[open] dl")
 
 
 def test_the_server_asked_nobody(browser, server, smile):

@@ -443,21 +443,21 @@ def test_the_tab_in_a_browser(server, tmp_path):
             if rows:
                 break
             run_to("done", ".me-stop")
-        assert "positive" in browser.wait(".me-live tbody tr").text
-        assert browser.wait(".me-live .me-lanes .me-mark").text == "1"
+        assert "positive" in browser.text(".me-live tbody tr")
+        assert browser.text(".me-live .me-lanes .me-mark") == "1"
         assert browser.wait(".me-preview img").get_attribute("src").startswith("data:image/jpeg;base64,")
-        assert browser.wait("[data-number='dropped']").text.isdecimal()
-        assert browser.wait("[data-number='median']").text.endswith(" ms")
+        assert browser.text("[data-number='dropped']").isdecimal()
+        assert browser.text("[data-number='median']").endswith(" ms")
         assert not browser.wait(".me-start").is_enabled()
         run_to("done", ".me-stop")
-        assert browser.wait(".me-live-said").text.startswith(("Stopped.", "Ended."))
+        assert browser.text(".me-live-said").startswith(("Stopped.", "Ended."))
         assert browser.wait(".me-start").is_enabled()
         assert browser.run("return document.activeElement.className").endswith("me-start")  # for the keyboard
-        assert "no lies" in browser.wait(".me-notice").text
+        assert "no lies" in browser.text(".me-notice")
         browser.run("const one = document.querySelector('[name=me-camera]'); one.value = 97;"
                     "one.dispatchEvent(new Event('input', {bubbles: true}))")  # fmt: skip
         run_to("failed", ".me-start")  # the number chose the camera
-        assert "number 97, which can't be opened" in browser.wait(".me-live-said.me-wrong").text
+        assert "number 97, which can't be opened" in browser.text(".me-live-said.me-wrong")
         assert browser.hosts() == {urlsplit(server.address).netloc}
         assert browser.errors() == []
 

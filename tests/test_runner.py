@@ -326,7 +326,7 @@ def test_an_unwritable_place_is_named_and_nothing_is_half_written(tmp_path):
 
 
 def test_workers_give_the_bytes_of_one_process(tmp_path):
-    options = {"epochs": 1, "settings": {"representation": "uvs"}}
+    options = {"epochs": 1, "settings": {"representation": "uvs", "taps": (4,)}}
     one = api.evaluate("mjfn", DATA, runs=tmp_path / "one", jobs=1, **options)[0]
     two = api.evaluate("mjfn", DATA, runs=tmp_path / "two", jobs=2, **options)[0]
     assert one.folder.name == two.folder.name

@@ -13,6 +13,7 @@ from microexpr.datasets import doctor, samm
 from microexpr.errors import BadInput
 from tests.fake import pictures
 from tests.fake import samm as fake
+from tests.replicas import shared
 
 FIRST = fake.full_rows()[0]
 
@@ -20,7 +21,7 @@ FIRST = fake.full_rows()[0]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A full replica that no test changes."""
-    return fake.full(tmp_path_factory.mktemp("samm"))
+    return shared(tmp_path_factory, fake.full)
 
 
 def told(survey, level):

@@ -12,13 +12,14 @@ from microexpr.errors import BadInput
 from microexpr.evaluation import protocols
 from tests.fake import pictures
 from tests.fake import samm_lv as fake
+from tests.replicas import shared
 
 ROW = fake.FakeRow("006_1", 2, 96, 100, 104, "4", fake.MICRO)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return fake.full(tmp_path_factory.mktemp("samm_lv"))
+    return shared(tmp_path_factory, fake.full)
 
 
 @pytest.fixture(scope="module")

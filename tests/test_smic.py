@@ -12,6 +12,7 @@ from microexpr.datasets import doctor, smic
 from microexpr.errors import BadInput
 from tests.fake import pictures
 from tests.fake import smic as fake
+from tests.replicas import shared
 
 TREES = tuple(fake.FOLDERS)
 
@@ -19,7 +20,7 @@ TREES = tuple(fake.FOLDERS)
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
     """Full replicas that no test changes, by tree."""
-    return {tree: fake.full(tmp_path_factory.mktemp(tree), tree) for tree in TREES}
+    return {tree: shared(tmp_path_factory, fake.full, tree) for tree in TREES}
 
 
 def told(survey, level):
@@ -107,8 +108,8 @@ def test_frames_stand_in_the_order_of_their_numbers_across_widths(roots):
 
 
 def test_the_raw_tree_is_preferred_and_another_can_be_asked_for(tmp_path):
-    fake.full(tmp_path, "raw", without=())
-    fake.full(tmp_path / "other", "cropped")
+    fake.full(tmp_path, "raw", subjects=[5])
+    fake.full(tmp_path / "other", "cropped", subjects=[5])
     (tmp_path / "other" / "SMIC_all_cropped").rename(tmp_path / "SMIC_all_cropped")
     assert smic.survey(tmp_path).chosen["tree"] == "raw"
     assert smic.survey(tmp_path, tree="cropped").clips[0].frames.shows == "crop"
@@ -168,17 +169,17 @@ def test_a_gap_of_smic_e_is_said_to_shift_the_offset(roots):
     assert sum("its offset may be early by" in note for note in notes) == len(fake.GAPS)
 
 
-def test_the_clip_that_cropped_copies_lack_is_an_error_that_names_it(tmp_path):
-    fake.full(tmp_path, "cropped", without=("s18_sur_03",))
-    checkup = doctor.check("smic", tmp_path)
+def test_the_clip_that_cropped_copies_lack_is_an_error_that_names_it(tmp_path_factory):
+    root = shared(tmp_path_factory, fake.cropped_but_one)
+    checkup = doctor.check("smic", root)
     assert not checkup.healthy
     assert checkup.counts["surprise"] == (43, 42)
     [error] = [finding for finding in checkup.findings if finding.level == "error"]
     assert (error.where, error.what) == ("smic/s18", "6 clips, 7 published: no s18_sur_03")
     with pytest.raises(BadInput, match="no s18_sur_03"):
-        smic.read(tmp_path)
+        smic.read(root)
     with pytest.warns(UserWarning, match="s18_sur_03"):
-        assert len(smic.read(tmp_path, damaged="skip")) == 163
+        assert len(smic.read(root, damaged="skip")) == 163
 
 
 def test_a_missing_clip_with_the_last_number_is_counted_too(tmp_path):

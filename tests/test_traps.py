@@ -13,25 +13,25 @@ import pytest
 from microexpr.datasets import composite, doctor
 from microexpr.evaluation import metrics, published
 from tests.fake import casme2, casme3, casme_sq, megc2019_flow, samm, samm_lv, smic
+from tests.replicas import shared
 
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
     """Full replicas by name; that of CASME II with both releases of its table, and its pictures nested."""
-    places = {name: tmp_path_factory.mktemp(name.replace("-", "_")) for name in MADE}
-    return {name: made(places[name]) for name, made in MADE.items()}
-
-
-def both_releases(root):
-    casme2.full(root, nested=True)
-    casme2.table(root, casme2.full_rows("2019"), casme2.LATER)
-    return root
+    return {name: shared(tmp_path_factory, made) for name, made in MADE.items()}
 
 
 MADE = {
-    **{"casme2": both_releases, "samm": samm.full, "smic": smic.full, "casme3": casme3.full, "casme-sq": casme_sq.full},
+    **{
+        "casme2": casme2.both_releases,
+        "samm": samm.full,
+        "smic": smic.full,
+        "casme3": casme3.full,
+        "casme-sq": casme_sq.full,
+    },
     **{"samm-lv": samm_lv.full, "megc2019-flow": megc2019_flow.by_list},
-    "smic-cropped": lambda root: smic.full(root, "cropped", without=["s18_sur_03"]),
+    "smic-cropped": smic.cropped_but_one,
 }
 # Trap, data set, its settings, level of the finding, what it says.
 LINES = [

@@ -133,6 +133,13 @@ def full(root: Path, tree: str = "raw-selected", release: str = "2014", nested: 
     return root
 
 
+def both_releases(root: Path) -> Path:
+    """As `full`, nested, with the table of 2019 beside that of 2014."""
+    full(root, nested=True)
+    table(root, full_rows("2019"), LATER)
+    return root
+
+
 def small(root: Path, tree: str = "raw-selected", subjects: int = 3) -> Path:
     """Nine clips of rendered faces, nine frames each."""
     classes = {"happiness": "positive", "disgust": "negative", "surprise": "surprise"}

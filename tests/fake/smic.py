@@ -142,6 +142,11 @@ def full(
     return root
 
 
+def cropped_but_one(root: Path) -> Path:
+    """The cropped faces as they are handed out: without one clip."""
+    return full(root, "cropped", without=["s18_sur_03"])
+
+
 def small(root: Path, tree: str = "raw") -> Path:
     """Eight clips of three subjects, rendered, five frames each."""
     clips = small_clips()

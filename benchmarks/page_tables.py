@@ -1,6 +1,7 @@
 """CSV files of results/ -> the generated parts of the pages. Each stands between two comments:
 
-<!-- figures: leak-MACHINE -->            table of a results file; database names after it keep those only
+<!-- figures: leak-MACHINE -->            table of a results file; database names after it keep those only; of the
+                                          selections, uar gives UAR in the place of UF1
 <!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
 <!-- figures: loso-MACHINE -->            the table of `benchmarks/loso.py`
 <!-- figures: networks-MACHINE -->        the table of `benchmarks/networks.py`
@@ -47,9 +48,13 @@ def read(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def table(name: str, databases: list[str]) -> str:
-    """The Markdown table of one results file; with `databases`, only runs trained and tested on one of them."""
+def table(name: str, words: list[str]) -> str:
+    """The Markdown table of one results file; with databases among `words`, of runs trained and tested on one of them.
+
+    The word uar gives UAR in the place of UF1 where there is room for one of them.
+    """
     experiment, measured = experiment_of(name), read(name)
+    measure, databases = "uar" if "uar" in words else "uf1", [word for word in words if word != "uar"]
     if databases:
         measured = [row for row in measured if row["trained_on"] == row["database"] and row["database"] in databases]
     places, selections = list(NAMES), list(SELECT)
@@ -62,7 +67,7 @@ def table(name: str, databases: list[str]) -> str:
         )
     )
     if experiments.entry(experiment).pictures == "epochs":
-        return leak_table(measured)
+        return leak_table(measured, measure)
     labels = bool(experiments.entry(experiment).variants)
     head = ["data", *["variant"] * labels, "method", "UF1 [95 %]", "UAR [95 %]", "seeds", "published UF1 / UAR"]
     lines = [
@@ -71,8 +76,8 @@ def table(name: str, databases: list[str]) -> str:
     return _markdown(head, lines)
 
 
-def leak_table(measured: list[dict[str, str]]) -> str:
-    """UF1 of the selections side by side, one line for each method, its settings and its database."""
+def leak_table(measured: list[dict[str, str]], measure: str) -> str:
+    """UF1 or UAR of the selections side by side, one line for each method, its settings and its database."""
     families: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in measured:
         families.setdefault(tuple(row[column] for column in FAMILY), {})[row["select"]] = row
@@ -89,12 +94,12 @@ def leak_table(measured: list[dict[str, str]]) -> str:
                 _where(row),
                 f"`{row['method']}`{f' ({told})' if told else ''}",
                 own.get("epochs", "-"),
-                *(_uf1(family[select]) if select in family else "-" for select in SELECT),
+                *(_score(family[select], measure) if select in family else "-" for select in SELECT),
                 ", ".join(seeds),
-                str(known.uf1) if known else "-",
+                str(getattr(known, measure)) if known else "-",
             ]
         )
-    head = ["data", "method", "epochs", "last", "inner", "oracle LEAKS", "seeds", "published UF1"]
+    head = ["data", "method", "epochs", "last", "inner", "oracle LEAKS", "seeds", f"published {measure.upper()}"]
     return _markdown(head, lines)
 
 
@@ -159,9 +164,11 @@ def _protocol(row: dict[str, str]) -> str:
     return "" if row["protocol"] == "loso" else row["protocol"]
 
 
-def _uf1(row: dict[str, str]) -> str:
-    spread = f" ± {float(row['uf1_sd']):.1f}" if row["uf1_sd"] else ""
-    return f"{float(row['uf1']):.1f}{spread} [{float(row['uf1_low']):.1f}, {float(row['uf1_high']):.1f}]"
+def _score(row: dict[str, str], measure: str) -> str:
+    """UF1 or UAR with its interval, and with the spread of the seeds where the file has it."""
+    value, low, high = (float(row[f"{measure}{end}"]) for end in ("", "_low", "_high"))
+    spread = row.get(f"{measure}_sd")
+    return f"{value:.1f}{f' ± {float(spread):.1f}' if spread else ''} [{low:.1f}, {high:.1f}]"
 
 
 def _line(row: dict[str, str], labels: list[str]) -> list[str]:
@@ -172,8 +179,8 @@ def _line(row: dict[str, str], labels: list[str]) -> list[str]:
         _where(row),
         *labels,
         f"`{row['method']}`{SELECT[row['select']]}{settings}",
-        _uf1(row),
-        f"{float(row['uar']):.1f} [{float(row['uar_low']):.1f}, {float(row['uar_high']):.1f}]",
+        _score(row, "uf1"),
+        _score(row, "uar"),
         row["seeds"],
         f"{known.uf1} / {known.uar}" if known else "-",
     ]

@@ -101,6 +101,7 @@ def test_leak_runs_become_a_table_and_pictures(measured, tmp_path, monkeypatch):
     for folder in (out.parent, page.parent):
         folder.mkdir(parents=True)
     (tmp_path / "README.md").write_text("<!-- figures: leak-here all -->\n<!-- end of figures -->\n")
+    (page.parent / "other.md").write_text("<!-- figures: leak-here all uar -->\n<!-- end of figures -->\n")
     page.write_text("<!-- figures: pictures leak -->\n<!-- end of figures -->\nafter\n")
     collected(monkeypatch, tmp_path, *measured["leak"], "--out", out, "--pictures", images, "--tables")
     with out.open(newline="", encoding="utf-8") as stream:
@@ -116,6 +117,9 @@ def test_leak_runs_become_a_table_and_pictures(measured, tmp_path, monkeypatch):
     assert lines[0][-1] == "83.38"
     oracle = next(row for row in rows if (row["method"], row["select"], row["database"]) == ("mjfn", "oracle", "all"))
     assert lines[0][5].startswith(f"{float(oracle['uf1']):.1f} [")
+    head, _, first, *_ = lines_of((page.parent / "other.md").read_text().split("-->\n")[1].split("\n<!--")[0])
+    assert (head[-1], first[-1]) == ("published UAR", "80.56")
+    assert first[5].startswith(f"{float(oracle['uar']):.1f} [")
     assert page.read_text().count("](../images/leak-") == 3
     assert page.read_text().endswith("<!-- end of figures -->\nafter\n")
     assert (images / "leak-ststnet.svg").read_text().startswith("<svg")

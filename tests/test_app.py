@@ -15,6 +15,7 @@ from microexpr.app import _stopped
 from microexpr.cli import main
 from microexpr.errors import BadInput
 from microexpr.page.limits import Limits
+from microexpr.page.sessions import Sessions
 from tests.page import serving, until
 from tests.videos import write_video
 
@@ -110,6 +111,18 @@ def test_only_what_the_page_needs_is_there(server):
         assert status in (403, 404), path
         assert b"root:" not in body
     assert server.ask("/gradio_api/upload", "POST", "x")[0] == 404
+
+
+def test_movements_are_not_looked_for_on_a_page_that_was_left(tmp_path):
+    """Its video is gone, and another session would have none: the visitor is told to load it again."""
+    gradio = pytest.importorskip("gradio", reason="the page needs the extra app")
+    from microexpr.page.layout import Page
+
+    with Sessions() as sessions:
+        page = Page(sessions, Limits(), tmp_path)
+        (shown,) = page._find("a face in a scene", "", "", 10, gradio.Request(session_hash="left"))
+        assert "left alone for long; load it again" in shown[0]
+        assert len(sessions) == 0
 
 
 def test_an_upload_needs_an_open_page(server, video):

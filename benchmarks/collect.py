@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from page_tables import experiment_of, number_of, pages, renewed
+from page_tables import experiment_of, pages, renewed
+from score_tables import number_of
 
 from microexpr import datasets, experiments, methods
 from microexpr.evaluation import metrics, results

@@ -5,6 +5,7 @@
 <!-- figures: flow-MACHINE speed -->      a table of `benchmarks/flow.py`
 <!-- figures: loso-MACHINE -->            the table of `benchmarks/loso.py`
 <!-- figures: networks-MACHINE -->        the table of `benchmarks/networks.py`
+<!-- figures: table3-MACHINE versus mjfn -->  measured and published figures of methods, as in the paper's Table 3
 <!-- figures: networks-MACHINE scores -->  the eight networks of the paper's Table 3: size, cost, ours and published
 <!-- figures: page-MACHINE -->            the table of `benchmarks/page.py`
 <!-- figures: features-MACHINE -->        the table of `benchmarks/features.py`
@@ -22,17 +23,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from score_tables import markdown, networks_scores, table, versus_table
 from video_tables import video_table
 
-from microexpr import experiments, methods
-from microexpr.evaluation import published
-from microexpr.evaluation.rows import STILL_THE_SAME
+from microexpr import experiments
 
 ROOT = Path(__file__).parent.parent
-NAMES = {"all": "3DB", "casme2": "CASME II", "samm": "SAMM", "smic": "SMIC"}
-SELECT = {"last": "", "inner": ", inner", "oracle": " LEAKS"}  # after a method's name, where the word must stand
-FAMILY = ("dataset", "trained_on", "database", "method", "settings", "protocol")  # of rows that differ in selection
-WRONG = {"uf1": "UF1 ", "uar": "the UAR "}  # how the note begins where that published figure is known to be wrong
 BEGIN, END = "<!-- figures: {} -->", "<!-- end of figures -->"
 
 
@@ -48,61 +44,6 @@ def read(name: str) -> list[dict[str, str]]:
     """The rows of a results file."""
     with (ROOT / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
-
-
-def table(name: str, words: list[str]) -> str:
-    """The Markdown table of one results file; with databases among `words`, of runs trained and tested on one of them.
-
-    The word uar gives UAR in the place of UF1 where there is room for one of them.
-    """
-    experiment, measured = experiment_of(name), read(name)
-    measure, databases = "uar" if "uar" in words else "uf1", [word for word in words if word != "uar"]
-    if databases:
-        measured = [row for row in measured if row["trained_on"] == row["database"] and row["database"] in databases]
-    places, selections = list(NAMES), list(SELECT)
-    measured.sort(
-        key=lambda row: (
-            places.index(row["trained_on"]),
-            places.index(row["database"]),
-            number_of(experiment, row),
-            selections.index(row["select"]),
-        )
-    )
-    if experiments.entry(experiment).pictures == "epochs":
-        return leak_table(measured, measure)
-    labels = bool(experiments.entry(experiment).variants)
-    head = ["data", *["variant"] * labels, "method", "UF1 [95 %]", "UAR [95 %]", "seeds", "published UF1 / UAR"]
-    lines = [
-        _line(row, [experiments.variants_of(experiment)[number_of(experiment, row)].label] * labels) for row in measured
-    ]
-    return _markdown(head, lines)
-
-
-def leak_table(measured: list[dict[str, str]], measure: str) -> str:
-    """UF1 or UAR of the selections side by side, one line for each method, its settings and its database."""
-    families: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
-    for row in measured:
-        families.setdefault(tuple(row[column] for column in FAMILY), {})[row["select"]] = row
-    lines = []
-    for family in families.values():
-        row = next(iter(family.values()))
-        own = _settings(row)
-        odd = (f"{name}={value}" for name, value in _odd(row).items() if name != "epochs")
-        told = " ".join(filter(None, (*odd, _protocol(row))))
-        known = _published(row)
-        seeds = dict.fromkeys(one["seeds"] for one in family.values())
-        lines.append(
-            [
-                _where(row),
-                f"`{row['method']}`{f' ({told})' if told else ''}",
-                own.get("epochs", "-"),
-                *(_score(family[select], measure) if select in family else "-" for select in SELECT),
-                ", ".join(seeds),
-                _known(known, measure) if known else "-",
-            ]
-        )
-    head = ["data", "method", "epochs", "last", "inner", "oracle LEAKS", "seeds", f"published {measure.upper()}"]
-    return _markdown(head, lines)
 
 
 def pictures_of(experiment: str) -> str:
@@ -121,86 +62,7 @@ def experiments_table() -> str:
         page = ROOT / "docs" / "experiments" / f"{name}.md"
         measured = f"[figures]({page.name})" if page.is_file() else "not yet"
         lines.append([f"`{name}`", one.paper or "not in the paper", one.title, f"`{one.select}`", measured])
-    return _markdown(["experiment", "paper", "what", "select", "measured here"], lines)
-
-
-def number_of(experiment: str, row: dict[str, str]) -> int:
-    """Which variant of the experiment a row is; in the experiment of selections the method alone decides."""
-    own = _settings(row)
-    for number, variant in enumerate(experiments.variants_of(experiment)):
-        fixed = _usual(variant.method, **variant.settings)
-        if variant.method == row["method"] and all(own[name] == fixed[name] for name in variant.settings):
-            return number
-    sys.exit(f"{row['method']} {row['settings']} is no variant of the experiment {experiment}")
-
-
-def _usual(method: str, **settings: object) -> dict[str, str]:
-    from microexpr.methods._settings import settings_of
-
-    return {name: str(value) for name, value in settings_of(methods.create(method, **settings)).items()}
-
-
-def _odd(row: dict[str, str]) -> dict[str, str]:
-    return dict(re.findall(r"(\w+)=(\[.*?\]|\S+)", row["settings"]))
-
-
-def _settings(row: dict[str, str]) -> dict[str, str]:
-    """All settings of a row as text: the method's defaults and what differs from them."""
-    return _usual(row["method"]) | _odd(row)
-
-
-def _published(row: dict[str, str]) -> published.PublishedRow | None:
-    """The paper's figure for a row; none where the network is another than the published one."""
-    if _odd(row).keys() - STILL_THE_SAME:
-        return None
-    database = None if row["database"] == "all" else row["database"]
-    return published.published(row["method"], row["dataset"], database)
-
-
-def _where(row: dict[str, str]) -> str:
-    where = NAMES[row["database"]]
-    return f"3DB, clips of {where}" if row["trained_on"] == "all" and row["database"] != "all" else where
-
-
-def _protocol(row: dict[str, str]) -> str:
-    return "" if row["protocol"] == "loso" else row["protocol"]
-
-
-def _score(row: dict[str, str], measure: str) -> str:
-    """UF1 or UAR with its interval, and with the spread of the seeds where the file has it."""
-    value, low, high = (float(row[f"{measure}{end}"]) for end in ("", "_low", "_high"))
-    spread = row.get(f"{measure}_sd")
-    return f"{value:.1f}{f' ± {float(spread):.1f}' if spread else ''} [{low:.1f}, {high:.1f}]"
-
-
-def _line(row: dict[str, str], labels: list[str]) -> list[str]:
-    known = _published(row)
-    told = " ".join(filter(None, (row["settings"], _protocol(row))))
-    settings = f" ({told})" if told else ""
-    return [
-        _where(row),
-        *labels,
-        f"`{row['method']}`{SELECT[row['select']]}{settings}",
-        _score(row, "uf1"),
-        _score(row, "uar"),
-        row["seeds"],
-        _both(known),
-    ]
-
-
-def _both(known: published.PublishedRow | None) -> str:
-    return f"{_known(known, 'uf1')} / {_known(known, 'uar')}" if known else "-"
-
-
-def _known(known: published.PublishedRow, measure: str) -> str:
-    mark = "\\*" if known.note.startswith(WRONG[measure]) else ""
-    return f"{getattr(known, measure)}{mark}"
-
-
-def _markdown(head: list[str], lines: list[list[str]]) -> str:
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    told = "\n\n\\* known to be wrong at its source" if "\\*" in body else ""
-    return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}{told}"
+    return markdown(["experiment", "paper", "what", "select", "measured here"], lines)
 
 
 def training_table(name: str) -> str:
@@ -218,13 +80,9 @@ def training_table(name: str) -> str:
         passes = (f"{of(part):.3g} ms" for part in (", plain", "workers with", "folds stacked"))
         ratios = (f"{of(part):.2f}" for part in ("workers over", "stacked over"))
         lines.append([f"`{network}`", *passes, *ratios, f"{of('hours'):.2g} h"])
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
-EIGHT = (
-    *("alexnet", "micro-attention", "atnet", "off-apexnet", "ststnet", "dual-inception", "capsulenet"),
-    "neural-recognizer",
-)
 CLIP_PASSES = 442 * 67  # of an epoch of all folds of 3DB: every clip is trained with in all of the 68 but its own
 
 
@@ -237,32 +95,12 @@ def networks_table(name: str) -> str:
         size = f"{int(row['parameters']):,}"
         lines.append([f"`{row['network']}`", size, *costs, row["epochs"], f"{hours:,.{1 if hours < 10 else 0}f} h"])
     head = ["network", "parameters", "represent", "forward", "training", "epochs", "LOSO on 3DB, one core"]
-    return _markdown(head, lines)
-
-
-def scores_table(name: str) -> str:
-    """The eight networks of the paper's Table 3: parameters, cost, and what was measured beside what was published."""
-    cost, measured = {row["network"]: row for row in read(name)}, read(name.replace("networks", "table3"))
-    lines = []
-    for network in EIGHT:
-        own = cost.get(network)
-        if own is None:
-            sys.exit(f"{network} is not in {name}.csv; run benchmarks/networks.py --networks {network} --out ...")
-        sizes = [f"{int(own['parameters']):,}", f"{float(own['forward']):.3g} ms", f"{float(own['training']):.3g} ms"]
-        rows = [row for row in measured if row["method"] == network and row["trained_on"] == row["database"]]
-        for row in rows or [None]:
-            epochs = f"{_settings(row)['epochs']} of {own['epochs']}" if row else f"none of {own['epochs']}"
-            known = _published(row) if row else published.published(network, "megc2019-flow", None)
-            scores = [_score(row, "uf1"), _score(row, "uar"), row["seeds"]] if row else ["-"] * 3
-            where = _where(row) if row else NAMES["all"]
-            lines.append([f"`{network}`", *sizes, where, epochs, *scores, _both(known)])
-    head = ["network", "parameters", "forward", "training", "data", "epochs", "UF1 [95 %]", "UAR [95 %]", "seeds"]
-    return _markdown([*head, "published UF1 / UAR"], lines)
+    return markdown(head, lines)
 
 
 def values_table(name: str) -> str:
     """A file of single figures as it is."""
-    return _markdown(["what", "measured"], [[row["what"], f"{float(row['value']):g}"] for row in read(name)])
+    return markdown(["what", "measured"], [[row["what"], f"{float(row['value']):g}"] for row in read(name)])
 
 
 def features_table(name: str) -> str:
@@ -277,7 +115,7 @@ def features_table(name: str) -> str:
             memory = value[f"{start}, largest memory of a worker, MiB"]
             cells = [f"`{match[1]}`", match[3], f"{seconds:.3f} s", f"{60 * minutes:.0f} s", f"{memory:.0f} MiB"]
             lines.append(cells)
-    return _markdown(["method", "numbers", "a clip, one core", "442 clips, two cores", "memory of a worker"], lines)
+    return markdown(["method", "numbers", "a clip, one core", "442 clips, two cores", "memory of a worker"], lines)
 
 
 def flow_table(name: str, part: str) -> str:
@@ -332,6 +170,17 @@ def _of(measured: list[dict[str, str]], part: str, method: str) -> list[dict[str
     return [row for row in measured if (row["part"], row["method"]) == (part, method)]
 
 
+def _networks_scores(name: str) -> str:
+    cost = {row["network"]: row for row in read(name)}
+    return networks_scores(cost, read(name.replace("networks", "table3")))
+
+
+def _score_table(name: str, words: list[str]) -> str:
+    if words[:1] == ["versus"]:
+        return versus_table(read(name), words[1:])
+    return table(experiment_of(name), read(name), words)
+
+
 def renewed(text: str) -> str:
     """A page with its tables written anew."""
 
@@ -346,13 +195,13 @@ def renewed(text: str) -> str:
         elif name.startswith("page-"):
             made = values_table(name)
         elif name.startswith("networks-"):
-            made = scores_table(name) if rest == ["scores"] else networks_table(name)
+            made = networks_table(name) if not rest else _networks_scores(name)
         elif name.startswith(("spotting-", "stream-", "registration-", "weights-")):
             made = video_table(name, read(name), rest)
         elif name == "pictures":
             made = pictures_of(*rest)
         else:
-            made = flow_table(name, *rest) if name.startswith("flow-") else table(name, rest)
+            made = flow_table(name, *rest) if name.startswith("flow-") else _score_table(name, rest)
         return f"{BEGIN.format(match[1])}\n{made}\n{END}"
 
     return re.sub(rf"{BEGIN.format('(.+?)')}\n.*?{END}", write, text, flags=re.S)

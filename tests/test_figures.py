@@ -16,6 +16,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
 
 import collect  # noqa: E402
 import page_tables  # noqa: E402
+import score_tables  # noqa: E402
 
 PAGES = page_tables.pages()
 # the results of the other scripts, e.g. those of benchmarks/flow.py, have columns of their own
@@ -55,7 +56,7 @@ def test_every_measured_row_says_what_it_is(file):
     assert rows
     for row in rows:
         assert row["method"] in methods.names()
-        assert row["select"] in page_tables.SELECT
+        assert row["select"] in score_tables.SELECT
         assert re.match("microexpr (evaluate|experiment) ", row["command"])
         assert "torch" in row["versions"]
         for figure in ("uf1", "uar"):
@@ -89,6 +90,12 @@ def collected(monkeypatch, folder, *arguments):
     monkeypatch.setattr(page_tables, "ROOT", folder)
     monkeypatch.setattr(sys, "argv", ["collect.py", *map(str, arguments)])
     collect.main()
+
+
+def shown_as(words):
+    """The generated part of a page."""
+    text = page_tables.renewed(f"<!-- figures: {words} -->\n<!-- end of figures -->")
+    return text.split("-->\n", 1)[1].rsplit("\n<!--", 1)[0]
 
 
 def lines_of(table):
@@ -136,7 +143,7 @@ def test_a_row_that_leaks_says_so_in_any_table(measured, tmp_path, monkeypatch):
     out = tmp_path / "results" / "table3-here.csv"
     out.parent.mkdir()
     collected(monkeypatch, tmp_path, *measured["leak"], "--out", out)
-    lines = lines_of(page_tables.table("table3-here", ["all"]).partition("\n\n")[0])[2:]
+    lines = lines_of(shown_as("table3-here all").partition("\n\n")[0])[2:]
     assert len(lines) == 9
     by_select = [results.read_run(folder).info["select"] for folder in measured["leak"]]
     assert sum("LEAKS" in line[1] for line in lines) == by_select.count("oracle") == 3
@@ -147,7 +154,7 @@ def test_ablation_rows_stand_in_the_order_of_the_paper(measured, tmp_path, monke
     out = tmp_path / "results" / "jfm-ablation-here.csv"
     out.parent.mkdir()
     collected(monkeypatch, tmp_path, *reversed(measured["jfm-ablation"]), "--out", out)
-    lines = lines_of(page_tables.table("jfm-ablation-here", ["all"]))[2:]
+    lines = lines_of(shown_as("jfm-ablation-here all"))[2:]
     assert [line[1] for line in lines] == ["no module", "1 module", "2 modules", "3 modules", "4 modules"]
     # the published figure of MJFN is that of its own number of modules
     assert [line[-1] for line in lines] == ["80.71 / 77.02", "-", "-", "83.38 / 80.56", "-"]
@@ -177,24 +184,45 @@ def test_pictures_on_the_pages_are_whole():
         assert not file.name.startswith("leak-") or escape("LEAKS: the epoch was chosen") in text
 
 
-def test_the_eight_networks_in_one_table(monkeypatch):
-    cost = [
-        {"network": name, "parameters": "1234", "forward": "2.5", "training": "0.125", "epochs": "800"}
-        for name in page_tables.EIGHT
-    ]
-    scores = {"uf1": "69.04", "uf1_low": "62.7", "uf1_high": "74.8", "uf1_sd": "", "uar": "67.7", "uar_low": "61"}
-    run = {"dataset": "megc2019-flow", "method": "ststnet", "settings": "epochs=3", "protocol": "loso", "seeds": "1"}
-    rows = [
-        {**run, **scores, "uar_high": "73", "trained_on": "all", "database": database} for database in ("all", "samm")
-    ]
-    monkeypatch.setattr(page_tables, "read", lambda name: cost if name == "networks-here" else rows)
-    lines = lines_of(page_tables.scores_table("networks-here").partition("\n\n")[0])[2:]
-    assert [line[0] for line in lines] == [f"`{name}`" for name in page_tables.EIGHT]
+SCORES = {"uf1": "69.04", "uf1_low": "62.7", "uf1_high": "74.8", "uf1_sd": "", "uar": "67.7", "uar_low": "61"}
+RUN = {
+    **{"dataset": "megc2019-flow", "method": "ststnet", "settings": "epochs=3", "protocol": "loso", "seeds": "1"},
+    **{**SCORES, "uar_high": "73", "trained_on": "all", "select": "last"},
+}
+
+
+def test_the_eight_networks_in_one_table():
+    cost = {
+        name: {"parameters": "1234", "forward": "2.5", "training": "0.125", "epochs": "800"}
+        for name in score_tables.EIGHT
+    }
+    rows = [{**RUN, "database": database} for database in ("all", "samm")]
+    lines = lines_of(score_tables.networks_scores(cost, rows).partition("\n\n")[0])[2:]
+    assert [line[0] for line in lines] == [f"`{name}`" for name in score_tables.EIGHT]
     assert lines[4][1:] == [
         *("1,234", "2.5 ms", "0.125 ms", "3DB", "3 of 800", "69.0 [62.7, 74.8]", "67.7 [61.0, 73.0]", "1"),
         "73.53 / 76.05\\*",
     ]
     assert lines[0][4:] == ["3DB", "none of 800", "-", "-", "-", "75.96 / 71.98"]
-    cost.pop()
-    with pytest.raises(SystemExit, match="neural-recognizer is not in networks-here"):
-        page_tables.scores_table("networks-here")
+    del cost["neural-recognizer"]
+    with pytest.raises(SystemExit, match="what neural-recognizer costs is not measured"):
+        score_tables.networks_scores(cost, rows)
+
+
+def test_published_and_measured_figures_of_a_method():
+    alone = {**RUN, "trained_on": "samm", "database": "samm", "seeds": "3"}
+    rows = [
+        {**RUN, "database": "all"},
+        {**RUN, "database": "smic"},
+        alone,
+        {**RUN, "database": "all", "select": "oracle"},
+    ]
+    head, _, *lines = lines_of(score_tables.versus_table(rows, ["ststnet", "atnet"]).partition("\n\n")[0])
+    cell = "69.0 [62.7, 74.8] / 67.7"
+    assert head[2:] == ["3DB", "SMIC", "CASME II", "SAMM"]
+    assert lines == [
+        ["`ststnet`", "published", *("73.53 / 76.05\\*", "68.01 / 70.13\\*", "83.82 / 86.86\\*", "65.88 / 68.10\\*")],
+        ["`ststnet`", "measured in one run over 3DB (epochs=3, 1 seed)", cell, cell, "-", "-"],
+        ["`ststnet`", "measured each alone (epochs=3, 3 seeds)", "-", "-", "-", cell],
+        ["`atnet`", "published", "63.10 / 61.30", "55.30 / 54.30", "79.80 / 77.50", "49.60 / 48.20"],
+    ]

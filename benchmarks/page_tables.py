@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from score_tables import markdown, networks_scores, table, versus_table
+from score_tables import markdown, milliseconds, networks_scores, table, versus_table
 from video_tables import video_table
 
 from microexpr import experiments
@@ -91,7 +91,7 @@ def networks_table(name: str) -> str:
     lines = []
     for row in read(name):
         hours = float(row["training"]) * int(row["epochs"]) * CLIP_PASSES / 3.6e6
-        costs = (f"{float(row[what]):.3g} ms" for what in ("represent", "forward", "training"))
+        costs = (milliseconds(row[what]) for what in ("represent", "forward", "training"))
         size = f"{int(row['parameters']):,}"
         lines.append([f"`{row['network']}`", size, *costs, row["epochs"], f"{hours:,.{1 if hours < 10 else 0}f} h"])
     head = ["network", "parameters", "represent", "forward", "training", "epochs", "LOSO on 3DB, one core"]

@@ -80,12 +80,13 @@ def networks_scores(cost: dict[str, dict[str, str]], measured: list[dict[str, st
     lines = []
     for network in EIGHT:
         own = cost.get(network)
-        if own is None:
-            sys.exit(f"what {network} costs is not measured: benchmarks/networks.py --networks {network} --out FILE")
-        sizes = [f"{int(own['parameters']):,}", f"{float(own['forward']):.3g} ms", f"{float(own['training']):.3g} ms"]
+        sizes = ["not measured yet"] * 3
+        if own:
+            sizes = [f"{int(own['parameters']):,}", *(milliseconds(own[what]) for what in ("forward", "training"))]
+        full = _usual(network)["epochs"]
         rows = [row for row in measured if row["method"] == network and row["trained_on"] == row["database"]]
         for row in rows or [None]:
-            epochs = f"{_settings(row)['epochs']} of {own['epochs']}" if row else f"none of {own['epochs']}"
+            epochs = f"{_settings(row)['epochs'] if row else 'none'} of {full}"
             known = _published(row) if row else published.published(network, "megc2019-flow", None)
             scores = [_score(row, "uf1"), _score(row, "uar"), row["seeds"]] if row else ["-"] * 3
             where = _where(row) if row else NAMES["all"]
@@ -184,6 +185,12 @@ def _both(known: published.PublishedRow | None) -> str:
 def _known(known: published.PublishedRow, measure: str) -> str:
     mark = "\\*" if known.note.startswith(WRONG[measure]) else ""
     return f"{getattr(known, measure):.2f}{mark}"
+
+
+def milliseconds(value: str) -> str:
+    """Three digits that count; all of a thousand and more."""
+    number = float(value)
+    return f"{number:,.0f} ms" if number >= 1000 else f"{number:.3g} ms"
 
 
 def markdown(head: list[str], lines: list[list[str]]) -> str:

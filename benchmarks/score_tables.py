@@ -13,7 +13,7 @@ NAMES = {"all": "3DB", "casme2": "CASME II", "samm": "SAMM", "smic": "SMIC"}
 PAPER = ("all", "smic", "casme2", "samm")  # as the columns of the paper's Table 3 stand
 SELECT = {"last": "", "inner": ", inner", "oracle": " LEAKS"}  # after a method's name, where the word must stand
 FAMILY = ("dataset", "trained_on", "database", "method", "settings", "protocol")  # of rows that differ in selection
-WRONG = {"uf1": "UF1 ", "uar": "the UAR "}  # how the note begins where that published figure is known to be wrong
+WRONG = {"uf1": "UF1 ", "uar": "the UAR "}  # how the note begins where that published figure is wrong or looks so
 EIGHT = (
     *("alexnet", "micro-attention", "atnet", "off-apexnet", "ststnet", "dual-inception", "capsulenet"),
     "neural-recognizer",
@@ -196,5 +196,5 @@ def milliseconds(value: str) -> str:
 def markdown(head: list[str], lines: list[list[str]]) -> str:
     """A Markdown table, and what its mark means."""
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    told = "\n\n\\* known to be wrong at its source" if "\\*" in body else ""
+    told = "\n\n\\* wrong at its source, or looks so" if "\\*" in body else ""
     return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}{told}"

@@ -20,7 +20,11 @@ ALWAYS, EACH = 100, 100  # calls
 
 def sparing(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
     """jaxtyping's decorator, whose functions are checked in some calls only."""
-    calls: Counter[CodeType] = Counter()  # also those of a function that is defined anew in each call of another
+    calls: Counter[CodeType] = Counter()  # and definitions, of which a function inside another has many
+
+    def skipped(code: CodeType) -> bool:
+        calls[code] += 1
+        return calls[code] > ALWAYS and calls[code] % EACH != 0
 
     def decorated(function: Any = None, *, typechecker: Any) -> Any:
         if function is None:
@@ -28,15 +32,13 @@ def sparing(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
         if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
             return jaxtyped(function, typechecker=typechecker)
         code = function.__code__
-        if calls[code] > ALWAYS:
+        if skipped(code):  # defined once more, in a later call of another function
             return function
         checked = jaxtyped(function, typechecker=typechecker)
 
         @functools.wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:
-            calls[code] += 1
-            skip = calls[code] > ALWAYS and calls[code] % EACH
-            return (function if skip else checked)(*arguments, **named)
+            return (function if skipped(code) else checked)(*arguments, **named)
 
         return call
 

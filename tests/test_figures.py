@@ -129,7 +129,7 @@ def test_leak_runs_become_a_table_and_pictures(measured, tmp_path, monkeypatch):
     head, _, first, second, *_ = lines_of(table)
     assert (head[-1], first[-1]) == ("published UAR", "80.56")
     assert (second[1], second[-1]) == ("`ststnet` (subject-k-fold)", "76.05\\*")
-    assert below == "\\* known to be wrong at its source"
+    assert below == "\\* wrong at its source, or looks so"
     assert first[5].startswith(f"{float(oracle['uar']):.1f} [")
     assert page.read_text().count("](../images/leak-") == 3
     assert page.read_text().endswith("<!-- end of figures -->\nafter\n")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from microexpr.methods import _torch, _verbs
 from microexpr.methods._settings import check_choice, check_range
+from microexpr.methods._winners import convolved_and_pooled
 from microexpr.motion.flow import MODES, centered, map_channels
 from microexpr.types import Clip, FlowMap
 
@@ -35,8 +36,8 @@ class Stream(nn.Module):
 
     def forward(self, x: Float[Tensor, "clip 1 28 28"]) -> Float[Tensor, "clip 16 7 7"]:
         # ReLU and max-pooling commute; pooling first leaves ReLU a quarter of the values.
-        x = self.pool1(self.conv1(x))  # clip 6 14 14
-        x = self.pool2(self.conv2(F.relu(x) if self.rectify else x))
+        x = convolved_and_pooled(self.conv1, self.pool1, x)  # clip 6 14 14
+        x = convolved_and_pooled(self.conv2, self.pool2, F.relu(x) if self.rectify else x)
         return F.relu(x) if self.rectify else x
 
 
@@ -71,7 +72,8 @@ class OFFApexNet:
         flow_mode: solver of `motion.flow` for clips with frames.
         dropout: after both hidden fully connected layers.
         epochs, batch_size, learning_rate: Adam.
-        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16".
+        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16"; on a CPU, of the
+            fully connected layers: convolutions train in float32.
         device: "cpu" or "cuda".
         threads: threads of a fit; results are the same bits only for the same number.
         seed: initial weights, order and dropout.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from microexpr.errors import BadInput, MicroexprError
 from microexpr.kernels import masks
+from microexpr.methods import _wide
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -243,7 +244,8 @@ def fit(
         start_dropout(network, for_dropout)
         inputs, labels = tensor_of(x, device), torch.from_numpy(np.asarray(y, np.int64)).to(device)
         weights = balanced_weights(labels, method.classes) if method.class_weights == "balanced" else None
-        optimizer = torch.optim.Adam(network.parameters(), lr=method.learning_rate, fused=True)
+        few = device.type == "cpu" and method.threads == 1 and method.batch_size <= _wide.MOST_CLIPS
+        optimizer = _wide.Adam(network, method.learning_rate, factored=few)
         for epoch in range(method.epochs):
             network.train()
             total = torch.zeros((), device=device)
@@ -252,7 +254,7 @@ def fit(
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                     log_probabilities = network(method.batch(inputs, rows, draws, dtype))
                 loss = F.nll_loss(log_probabilities.float(), labels[rows], weight=weights)
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 next_masks(network)
@@ -261,6 +263,7 @@ def fit(
             network.eval()
             if watch is not None:
                 traced.append(predict(method, network, watch))
+        optimizer.release()
     shape = (0, 0 if watch is None else len(watch), method.classes)
     return network, np.stack(traced) if traced else np.zeros(shape, np.float32)
 

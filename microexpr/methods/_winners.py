@@ -13,21 +13,25 @@ from torch.autograd.function import once_differentiable
 from microexpr.kernels import winners
 
 
+def compiled(x: Tensor, weight: Tensor) -> bool:
+    """Whether `convolved_and_pooled` is one compiled step: where a CPU trains, and not under `torch.func.vmap`."""
+    batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in (x, weight))
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not batched
+
+
 def convolved_and_pooled(
     convolution: nn.Conv2d, pooling: nn.MaxPool2d, x: Float[Tensor, "clip channel h w"]
 ) -> Float[Tensor, "clip filter h//2 w//2"]:
     """`pooling` of `convolution` of x.
 
-    Where a CPU trains, compiled and in float32, whatever the type of the other layers. Both layers themselves where no
-    gradient is wanted, on a GPU, and under `torch.func.vmap`.
+    Where it is `compiled`, in float32, whatever the type of the other layers; elsewhere both layers themselves.
 
     Args:
         convolution: keeps the size: an odd kernel, a stride of 1, a padding of half the kernel; with a bias.
         pooling: of 2x2.
     """
     weight, bias = convolution.weight, convolution.bias
-    batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in (x, weight))
-    if bias is None or x.device.type != "cpu" or batched or not torch.is_grad_enabled():
+    if bias is None or not compiled(x, weight):
         return pooling(convolution(x))
     return _ConvolvedAndPooled.apply(x, weight, bias)
 

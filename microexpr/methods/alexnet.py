@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from microexpr.methods import _torch, _verbs
+from microexpr.methods import _torch, _verbs, _wide
 from microexpr.methods._flow_pictures import scaled
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.motion.color import flow_to_color
@@ -42,9 +42,9 @@ class Network(nn.Module):
         self.pool3 = nn.MaxPool2d(3, 2)
         self.average = nn.AdaptiveAvgPool2d(6)
         self.dropout1 = _torch.Dropout(dropout)
-        self.fc1 = nn.Linear(256 * 6 * 6, hidden)
+        self.fc1 = _wide.Linear(256 * 6 * 6, hidden)
         self.dropout2 = _torch.Dropout(dropout)
-        self.fc2 = nn.Linear(hidden, hidden)
+        self.fc2 = _wide.Linear(hidden, hidden)
         self.fc3 = nn.Linear(hidden, classes)
 
     def forward(self, x: Float[Tensor, "clip 3 h w"]) -> Float[Tensor, "clip class"]:
@@ -74,7 +74,8 @@ class AlexNet:
         hidden: width of both hidden fully connected layers.
         dropout: before both hidden fully connected layers.
         epochs, batch_size, learning_rate: Adam.
-        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16".
+        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16"; where one thread of
+            a CPU trains, of the convolutions: the fully connected layers train in float32.
         device: "cpu" or "cuda".
         threads: threads of a fit; results are the same bits only for the same number.
         seed: initial weights, order and dropout.

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from microexpr.methods import _torch, _verbs
+from microexpr.methods import _torch, _verbs, _wide
 from microexpr.methods._settings import check_choice, check_range
+from microexpr.methods._winners import compiled, convolved_and_pooled
 from microexpr.motion.flow import MODES, centered, clip_flow, map_channels, published_map
 from microexpr.spotting.apex import apex_of
 from microexpr.types import Clip, FlowMap
@@ -46,13 +47,15 @@ class Inception(nn.Module):
 
     def forward(self, x: Float[Tensor, "clip given h w"]) -> Float[Tensor, "clip joined h//2 w//2"]:
         paths = (
-            self.single(x),
-            self.conv3(F.relu(self.reduce3(x))),
-            self.conv5(F.relu(self.reduce5(x))),
-            self.project(self.largest(x)),
+            (self.single, x),
+            (self.conv3, F.relu(self.reduce3(x))),
+            (self.conv5, F.relu(self.reduce5(x))),
+            (self.project, self.largest(x)),
         )
         # ReLU and max-pooling commute; pooling first leaves ReLU a quarter of the values.
-        return F.relu(self.pool(torch.cat(paths, 1)))
+        if compiled(x, self.single.weight):
+            return F.relu(torch.cat([convolved_and_pooled(path, self.pool, given) for path, given in paths], 1))
+        return F.relu(self.pool(torch.cat([path(given) for path, given in paths], 1)))
 
 
 class Stream(nn.Module):
@@ -74,12 +77,13 @@ class Network(nn.Module):
         super().__init__()
         self.u = Stream()
         self.v = Stream()
-        self.fc1 = nn.Linear(2 * 64 * 7 * 7, 1024)
+        self.fc1 = _wide.Linear(2 * 64 * 7 * 7, 1024)
         self.dropout = _torch.Dropout(dropout)
         self.fc2 = nn.Linear(1024, classes)
 
     def forward(self, x: Float[Tensor, "clip 2 28 28"]) -> Float[Tensor, "clip class"]:
-        joined = torch.cat([self.u(x[:, :1]), self.v(x[:, 1:])], 1).flatten(1)  # clip 6272
+        with torch.autocast("cpu", enabled=False):  # in batches of three, bfloat16 costs more than it saves there
+            joined = torch.cat([self.u(x[:, :1]), self.v(x[:, 1:])], 1).flatten(1)  # clip 6272
         return self.fc2(self.dropout(F.relu(self.fc1(joined)))).float().log_softmax(1)
 
 
@@ -95,7 +99,8 @@ class DualInception:
         flow_mode: solver of `motion.flow` for clips with frames.
         dropout: after the hidden fully connected layer; the authors' code has none.
         epochs, batch_size, learning_rate: Adam, as in the authors' code.
-        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16".
+        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16"; where one
+            thread of a CPU trains, all but the last layer are float32 in any case.
         device: "cpu" or "cuda".
         threads: threads of a fit; results are the same bits only for the same number.
         seed: initial weights, order and dropout.

@@ -1,6 +1,6 @@
 """What a clip pass of training costs: ours against a straightforward PyTorch loop, interleaved in one run.
 
-    python benchmarks/loso.py --root MAPS [--network mjfn|ststnet|off-apexnet] [--rounds 5] [--out results/FILE.csv]
+    python benchmarks/loso.py --root MAPS [--network mjfn] [--rounds 5] [--out results/FILE.csv]
 
 - plain: one process, default threads, float32, pictures through a DataLoader, the network written as the paper's table
   or the authors' code reads, fold after fold.
@@ -123,6 +123,42 @@ class PlainOFFApexNet(nn.Module):
         return self.classifier(torch.cat([self.u(x[:, :1]), self.v(x[:, 1:])], 1))
 
 
+class PlainInception(nn.Module):
+    """Four paths side by side."""
+
+    def __init__(self, given: int, filters: int) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(given, filters, 1), nn.ReLU()),
+                *(
+                    nn.Sequential(
+                        *(nn.Conv2d(given, filters, 1), nn.ReLU()),
+                        *(nn.Conv2d(filters, filters, size, padding=size // 2), nn.ReLU()),
+                    )
+                    for size in (3, 5)
+                ),
+                nn.Sequential(nn.MaxPool2d(3, 1, padding=1), nn.Conv2d(given, filters, 1), nn.ReLU()),
+            ]
+        )
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(torch.cat([path(x) for path in self.paths], 1))
+
+
+class PlainDualInception(nn.Module):
+    """A stream of two blocks for u and one for v."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.v = (nn.Sequential(PlainInception(1, 6), PlainInception(24, 16)) for _ in range(2))
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(6272, 1024), nn.ReLU(), nn.Linear(1024, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(torch.cat([self.u(x[:, :1]), self.v(x[:, 1:])], 1))
+
+
 def mjfn_pictures(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(x[:, 0]).permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -136,9 +172,10 @@ PLAIN = {
     "mjfn": (Plain, mjfn_pictures, True),
     "ststnet": (PlainSTSTNet, as_they_are, False),
     "off-apexnet": (PlainOFFApexNet, as_they_are, True),
+    "dual-inception": (PlainDualInception, as_they_are, True),
 }
 # folds that are stacked in the measurement, epochs of a round, and of its stacked part, which is slow on a CPU
-MEASURED = {"mjfn": (4, 2, 1), "ststnet": (8, 20, 2), "off-apexnet": (4, 5, 2)}
+MEASURED = {"mjfn": (4, 2, 1), "ststnet": (8, 20, 2), "off-apexnet": (4, 5, 2), "dual-inception": (2, 1, 1)}
 FOLDS, CLIPS = 68, 435  # of leave-one-subject-out on 3DB: folds, and training clips of a typical one
 
 

@@ -32,6 +32,13 @@ def test_first_calls_and_each_hundredth_are_checked():
 
 
 def test_a_function_of_the_package_is_checked():
+    """Other tests may have called it often before: one of a hundred calls is checked in any case."""
     from microexpr.motion.flow import strain
 
-    fails(strain, np.zeros(3, np.float32))
+    refused = []
+    for _ in range(EACH):
+        try:
+            strain(np.zeros(3, np.float32))
+        except Exception as error:  # what the function itself says of such an array is not meant
+            refused.append(str(error))
+    assert any("Type-check error" in line for line in refused)

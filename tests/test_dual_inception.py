@@ -142,6 +142,7 @@ def test_network_is_its_list_of_layers():
     hidden = F.linear(torch.cat(streams, 1), state["fc1.weight"], state["fc1.bias"]).relu()
     expected = F.linear(hidden, state["fc2.weight"], state["fc2.bias"]).log_softmax(1)
     torch.testing.assert_close(network(torch.from_numpy(X)), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.train()(torch.from_numpy(X)), expected, rtol=1e-4, atol=1e-5)  # compiled
 
 
 def test_gradient_reaches_every_parameter():

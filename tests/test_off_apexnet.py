@@ -63,7 +63,7 @@ def test_each_stream_sees_one_component():
 @pytest.mark.parametrize("activation", ["none", "relu"])
 def test_network_is_its_list_of_layers(activation):
     """Against the layers written out one after the other."""
-    network = drawn(activation=activation).eval()
+    network = drawn(activation=activation, dropout=0.0).eval()
     x = torch.from_numpy(X)
     state = network.state_dict()
     streams = []
@@ -78,6 +78,7 @@ def test_network_is_its_list_of_layers(activation):
         hidden = F.linear(hidden, state[f"{layer}.weight"], state[f"{layer}.bias"]).relu()
     expected = F.linear(hidden, state["fc3.weight"], state["fc3.bias"]).log_softmax(1)
     torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.train()(x), expected, rtol=1e-4, atol=1e-5)  # compiled
 
 
 def test_stacked_networks_train_like_separate_ones():

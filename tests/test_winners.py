@@ -121,6 +121,7 @@ def test_training_is_compiled_and_the_rest_is_not(monkeypatch):
     assert called == [3]
     with torch.no_grad():
         convolved_and_pooled(layer, nn.MaxPool2d(2), x)
+    convolved_and_pooled(layer.eval(), nn.MaxPool2d(2), x)  # as an exporter does, which follows PyTorch's layers
     assert called == [3]
 
 

@@ -13,10 +13,10 @@ from torch.autograd.function import once_differentiable
 from microexpr.kernels import winners
 
 
-def compiled(x: Tensor, weight: Tensor) -> bool:
+def compiled(convolution: nn.Conv2d, x: Tensor) -> bool:
     """Whether `convolved_and_pooled` is one compiled step: where a CPU trains, and not under `torch.func.vmap`."""
-    batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in (x, weight))
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not batched
+    batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in (x, convolution.weight))
+    return convolution.training and torch.is_grad_enabled() and x.device.type == "cpu" and not batched
 
 
 def convolved_and_pooled(
@@ -30,10 +30,9 @@ def convolved_and_pooled(
         convolution: keeps the size: an odd kernel, a stride of 1, a padding of half the kernel; with a bias.
         pooling: of 2x2.
     """
-    weight, bias = convolution.weight, convolution.bias
-    if bias is None or not compiled(x, weight):
+    if not compiled(convolution, x):
         return pooling(convolution(x))
-    return _ConvolvedAndPooled.apply(x, weight, bias)
+    return _ConvolvedAndPooled.apply(x, convolution.weight, convolution.bias)
 
 
 class _ConvolvedAndPooled(torch.autograd.Function):

@@ -53,7 +53,7 @@ class Inception(nn.Module):
             (self.project, self.largest(x)),
         )
         # ReLU and max-pooling commute; pooling first leaves ReLU a quarter of the values.
-        if compiled(x, self.single.weight):
+        if compiled(self.single, x):
             return F.relu(torch.cat([convolved_and_pooled(path, self.pool, given) for path, given in paths], 1))
         return F.relu(self.pool(torch.cat([path(given) for path, given in paths], 1)))
 

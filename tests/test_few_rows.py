@@ -27,7 +27,9 @@ def close(found, expected, tolerance=1e-5):
 def test_products_are_those_of_the_twin(shape):
     x, weights, arrived = problem(*shape)
     close(few_rows.product(x, weights), reference.product(x, weights))
-    close(few_rows.transposed_product(arrived, weights), reference.transposed_product(arrived, weights))
+    for silent in (slice(0), slice(1, None, 3), slice(None)):  # outputs at which nothing arrives
+        arrived[:, silent] = 0
+        close(few_rows.transposed_product(arrived, weights), reference.transposed_product(arrived, weights))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -37,8 +39,10 @@ def test_adam_is_that_of_the_twin(shape):
     mine = [weights.copy(), np.zeros_like(weights), np.zeros_like(weights)]
     other = [value.astype(np.float64) for value in mine]
     for step in (1, 2, 3):
-        few_rows.adam(*mine, arrived * step, x, step=step, **settings)
-        other = reference.adam(*other, arrived * step, x, step=step, **settings)
+        now = step * arrived
+        now[:, step::2] = 0  # outputs at which nothing arrives: their moments move on
+        few_rows.adam(*mine, now, x, step=step, **settings)
+        other = reference.adam(*other, now, x, step=step, **settings)
         for found, expected in zip(mine, other, strict=True):
             close(found, expected, 1e-4)
 

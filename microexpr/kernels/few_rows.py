@@ -2,7 +2,8 @@
 
 All that counts is how often the weights, their gradient and the moments of Adam travel to the processor and back. Each
 function here reads the weights once. The gradient of the weights, the product of what arrives at the outputs and what
-came in, has the rank of the number of clips; `adam` takes it as its two factors and never writes it.
+came in, has the rank of the number of clips; `adam` takes it as its two factors and never writes it. Behind a ReLU,
+nothing arrives at most outputs: their weights have no part in the gradient at the input, and are not read for it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def transposed_product(
 ) -> Float32[np.ndarray, "clip given"]:
     """arrived weights: the gradient at the input where `arrived` is that at the outputs."""
     found = np.zeros((len(arrived), weights.shape[1]), np.float32)
-    _transposed_product(np.ascontiguousarray(arrived), weights, found)
+    _transposed_product(np.ascontiguousarray(arrived), weights, np.flatnonzero(arrived.any(axis=0)), found)
     return found
 
 
@@ -87,23 +88,24 @@ def _product(x, weights, found):
 
 @jit
 @no_type_check
-def _transposed_product(arrived, weights, found):
+def _transposed_product(arrived, weights, outs, found):
     clips, given = found.shape
-    outs = len(weights)
-    for out in range(0, outs - 3, 4):
+    fours = len(outs) // 4 * 4
+    for first in range(0, fours, 4):
+        i, j, k, m = outs[first], outs[first + 1], outs[first + 2], outs[first + 3]
         for start in range(0, given, BLOCK):
             end = min(start + BLOCK, given)
-            of_a, of_b = weights[out, start:end], weights[out + 1, start:end]
-            of_c, of_d = weights[out + 2, start:end], weights[out + 3, start:end]
+            of_i, of_j = weights[i, start:end], weights[j, start:end]
+            of_k, of_m = weights[k, start:end], weights[m, start:end]
             for clip in range(clips):
-                a, b, c, d = arrived[clip, out], arrived[clip, out + 1], arrived[clip, out + 2], arrived[clip, out + 3]
+                a, b, c, d = arrived[clip, i], arrived[clip, j], arrived[clip, k], arrived[clip, m]
                 target = found[clip, start:end]
-                for j in range(len(target)):
-                    target[j] += a * of_a[j] + b * of_b[j] + c * of_c[j] + d * of_d[j]
-    for out in range(outs - outs % 4, outs):
+                for x in range(len(target)):
+                    target[x] += a * of_i[x] + b * of_j[x] + c * of_k[x] + d * of_m[x]
+    for out in outs[fours:]:
         for clip in range(clips):
-            for j in range(given):
-                found[clip, j] += arrived[clip, out] * weights[out, j]
+            for x in range(given):
+                found[clip, x] += arrived[clip, out] * weights[out, x]
 
 
 @jit

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ class Adam:
         own = {id(layer.weight) for layer in self.layers}
         others = [parameter for parameter in network.parameters() if id(parameter) not in own]
         self.others = torch.optim.Adam(others, lr=rate, fused=True)
-        self.moments = [(torch.zeros_like(layer.weight), torch.zeros_like(layer.weight)) for layer in self.layers]
+        self.moments = [np.zeros((2, *layer.weight.shape), np.float32) for layer in self.layers]
         self.steps = 0
         for layer in self.layers:
             layer.factors = []
@@ -84,13 +85,15 @@ class Adam:
         self.steps += 1
         given = self.others.defaults
         for layer, moments in zip(self.layers, self.moments, strict=True):
-            if not layer.factors:
-                continue
-            arrived, x = (torch.cat(factor).numpy() for factor in zip(*layer.factors, strict=True))
-            few_rows.adam(
-                *(layer.weight.detach().numpy(), *(moment.detach().numpy() for moment in moments), arrived, x),
-                **{"step": self.steps, "rate": given["lr"], "betas": given["betas"], "epsilon": given["eps"]},
-            )
+            if layer.factors:
+                arrived, x = (torch.cat(factor).numpy() for factor in zip(*layer.factors, strict=True))
+                few_rows.adam(
+                    *(layer.weight.detach().numpy(), moments[0], moments[1], arrived, x),
+                    step=self.steps,
+                    rate=given["lr"],
+                    betas=given["betas"],
+                    epsilon=given["eps"],
+                )
 
     def release(self) -> None:
         """The layers have gradients like any other again."""

@@ -21,7 +21,7 @@ TRAIN = [np.arange(3, 12), np.array([0, 1, 2, 6, 7, 8, 9]), np.arange(0, 9), np.
 WATCH = [np.arange(3), np.array([3, 4, 5, 10, 11]), np.arange(9, 12), np.array([1])]
 SEEDS = [0, 0, 7, 1]
 STACKABLE = [name for name in methods.names() if hasattr(methods.kind_of(name), "fit_folds")]
-SLOW = ("alexnet", "dual-inception", "mjfn-avg", "mjfn-bbn")  # two folds tell enough of them
+SLOW = ("alexnet", "dual-inception", "mjfn", "mjfn-avg", "mjfn-bbn")  # two folds tell enough of them
 # the smallest settings that still use everything; float32, because bfloat16 rounds too much to compare
 SMALL = {"epochs": 3, "batch_size": 4}
 
@@ -52,7 +52,7 @@ def test_stacked_folds_are_those_trained_alone(name):
 @pytest.mark.parametrize("name", ["mjfn", "off-apexnet"])
 def test_stacked_folds_in_bfloat16(name):
     """Rounding is coarse there, and differs where sums are taken in another order."""
-    found, alone = traces(small(name, precision="bfloat16", epochs=2))
+    found, alone = traces(small(name, precision="bfloat16", epochs=2), folds=2)
     for fold, trace in alone.items():
         np.testing.assert_allclose(found[fold], trace, atol=4e-3)
 
@@ -72,7 +72,7 @@ def check_equal(found, alone):
 def test_augmented_and_balanced_folds_too():
     settings = {"augmentation": "mirror-shift", "class_weights": "balanced", "taps": (4,), "representation": "uvs"}
     settings["learning_rate"] = 5e-4
-    check_equal(*traces(small("mjfn", **settings)))
+    check_equal(*traces(small("mjfn", **settings), folds=2))
 
 
 def test_chunks_change_nothing():

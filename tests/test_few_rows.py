@@ -88,7 +88,7 @@ def stepped(network, optimizer, steps=4, passes=1):
 def test_adam_is_that_of_pytorch(passes):
     """Gradients of several passes before a step add up in both."""
     mine, other = networks()
-    found = stepped(mine, _wide.Adam(mine, 0.01, factored=True), passes=passes)
+    found = stepped(mine, _wide.Adam(mine, 0.01, clips=2), passes=passes)
     expected = stepped(other, torch.optim.Adam(other.parameters(), lr=0.01), passes=passes)
     for name, value in found.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
@@ -96,7 +96,7 @@ def test_adam_is_that_of_pytorch(passes):
 
 def test_without_factors_it_is_pytorchs_own():
     mine, other = networks()
-    found = stepped(mine, _wide.Adam(mine, 0.01, factored=False))
+    found = stepped(mine, _wide.Adam(mine, 0.01, clips=None))
     expected = stepped(other, torch.optim.Adam(other.parameters(), lr=0.01, fused=True))
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
@@ -105,7 +105,7 @@ def test_the_gradient_is_kept_as_factors_until_it_is_released():
     network, plain = networks()
     x, y = batch()
     F.cross_entropy(plain(x), y).backward()
-    optimizer = _wide.Adam(network, 0.01, factored=True)
+    optimizer = _wide.Adam(network, 0.01, clips=2)
     F.cross_entropy(network(x), y).backward()
     assert network[2].weight.grad is None
     ((arrived, given),) = network[2].factors
@@ -120,13 +120,12 @@ def test_the_gradient_is_kept_as_factors_until_it_is_released():
 def test_what_saw_no_gradient_stays():
     network, _ = networks()
     before = network[2].weight.clone()
-    optimizer = _wide.Adam(network, 0.01, factored=True)
+    optimizer = _wide.Adam(network, 0.01, clips=2)
     optimizer.zero_grad()
     optimizer.step()
     assert torch.equal(network[2].weight, before)
 
 
-adam = _wide.Adam
 X = np.random.default_rng(0).normal(size=(7, 2, 28, 28)).astype(np.float32) / 5
 Y = np.arange(7) % 3
 
@@ -138,7 +137,7 @@ def test_a_fit_is_that_of_plain_layers_up_to_rounding(monkeypatch):
     """
     found = DualInception(epochs=2, precision="float32").fit(X, Y, [""] * 7)
     assert found.network_.fc1.factors is None
-    monkeypatch.setattr(_wide, "MOST_CLIPS", 0)
+    monkeypatch.setattr(_wide, "gains", lambda layer, clips: False)
     plain = DualInception(epochs=2, precision="float32").fit(X, Y, [""] * 7)
     untrained = plain.network()
     _torch.initialize(untrained, _torch.derived_seeds(0)[0])
@@ -148,9 +147,19 @@ def test_a_fit_is_that_of_plain_layers_up_to_rounding(monkeypatch):
     np.testing.assert_allclose(found.predict_proba(X), plain.predict_proba(X), atol=2e-3)
 
 
-@pytest.mark.parametrize(("setting", "factored"), [({}, True), ({"batch_size": 17}, False), ({"threads": 2}, False)])
+@pytest.mark.parametrize(
+    ("setting", "factored"),
+    [({}, True), ({"batch_size": 4}, True), ({"batch_size": 5}, False), ({"threads": 2}, False)],
+)
 def test_when_there_are_factors(setting, factored, monkeypatch):
-    asked = []
-    monkeypatch.setattr(_wide, "Adam", lambda *given, **named: asked.append(named["factored"]) or adam(*given, **named))
+    taken = []
+    monkeypatch.setattr(_wide.few_rows, "adam", lambda *given, **named: taken.append(named["step"]))
     DualInception(epochs=1, **setting).fit(X, Y, [""] * 7)
-    assert asked == [factored]
+    assert bool(taken) == factored
+
+
+def test_large_layers_gain_in_larger_batches():
+    with torch.device("meta"):
+        small, large = _wide.Linear(6272, 1024), _wide.Linear(4096, 4096)
+    assert [_wide.gains(layer, 12) for layer in (small, large)] == [False, True]
+    assert not _wide.gains(large, 25)

@@ -244,8 +244,8 @@ def fit(
         start_dropout(network, for_dropout)
         inputs, labels = tensor_of(x, device), torch.from_numpy(np.asarray(y, np.int64)).to(device)
         weights = balanced_weights(labels, method.classes) if method.class_weights == "balanced" else None
-        few = device.type == "cpu" and method.threads == 1 and method.batch_size <= _wide.MOST_CLIPS
-        optimizer = _wide.Adam(network, method.learning_rate, factored=few)
+        alone = device.type == "cpu" and method.threads == 1
+        optimizer = _wide.Adam(network, method.learning_rate, clips=method.batch_size if alone else None)
         for epoch in range(method.epochs):
             network.train()
             total = torch.zeros((), device=device)

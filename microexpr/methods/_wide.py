@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from microexpr.kernels import few_rows
 
-MOST_CLIPS = 16  # of a batch; with more, the products count, and PyTorch's are faster
+LARGE = 2**24  # weights of a layer
 
 
 class Linear(nn.Linear):
@@ -33,6 +33,16 @@ class Linear(nn.Linear):
         if self.factors is None or not torch.is_grad_enabled():
             return super().forward(x)
         return _Factored.apply(x, self.weight, self) + self.bias
+
+
+def gains(layer: Linear, clips: int) -> bool:
+    """Whether a layer trains faster with factors on batches of so many clips.
+
+    With more clips, the products count, and PyTorch's are faster. Measured on an AMD EPYC, ours over PyTorch's in
+    bfloat16: 6272x1024 0.77 with 3 clips, 0.80 with 4, 1.04 with 5; 4096x4096 0.62 with 12; 9216x4096 0.67 with 12 and
+    0.85 with 24.
+    """
+    return clips <= (24 if layer.weight.numel() >= LARGE else 4)
 
 
 class _Factored(torch.autograd.Function):
@@ -60,11 +70,12 @@ class Adam:
     Args:
         network: its parameters are trained in place.
         rate: the learning rate; all else is PyTorch's default.
-        factored: whether there are factors; without, all is PyTorch's.
+        clips: of a batch, by which the layers with factors are chosen (`gains`); None: all is PyTorch's.
     """
 
-    def __init__(self, network: nn.Module, rate: float, *, factored: bool) -> None:
-        self.layers = [layer for layer in network.modules() if isinstance(layer, Linear)] if factored else []
+    def __init__(self, network: nn.Module, rate: float, *, clips: int | None) -> None:
+        linear = [layer for layer in network.modules() if isinstance(layer, Linear)]
+        self.layers = [layer for layer in linear if clips is not None and gains(layer, clips)]
         own = {id(layer.weight) for layer in self.layers}
         others = [parameter for parameter in network.parameters() if id(parameter) not in own]
         self.others = torch.optim.Adam(others, lr=rate, fused=True)

@@ -99,8 +99,8 @@ class DualInception:
         flow_mode: solver of `motion.flow` for clips with frames.
         dropout: after the hidden fully connected layer; the authors' code has none.
         epochs, batch_size, learning_rate: Adam, as in the authors' code.
-        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16"; where one
-            thread of a CPU trains, all but the last layer are float32 in any case.
+        precision: "auto" (bfloat16 products where the processor has them), "float32" or "bfloat16"; on a CPU, of
+            the last layer: the others train in float32, the hidden one with one thread and batches of at most 4.
         device: "cpu" or "cuda".
         threads: threads of a fit; results are the same bits only for the same number.
         seed: initial weights, order and dropout.

@@ -38,9 +38,8 @@ class Linear(nn.Linear):
 def gains(layer: Linear, clips: int) -> bool:
     """Whether a layer trains faster with factors on batches of so many clips.
 
-    With more clips, the products count, and PyTorch's are faster. Measured on an AMD EPYC, ours over PyTorch's in
-    bfloat16: 6272x1024 0.77 with 3 clips, 0.80 with 4, 1.04 with 5; 4096x4096 0.62 with 12; 9216x4096 0.67 with 12 and
-    0.85 with 24.
+    With more clips, the products count, and PyTorch's are faster. Measured by `benchmarks/wide.py`, ours over PyTorch's
+    in bfloat16: 6272x1024 0.86 with 4 clips, 1.11 with 5; 4096x4096 0.58 with 12; 9216x4096 0.54 with 12, 0.81 with 24.
     """
     return clips <= (24 if layer.weight.numel() >= LARGE else 4)
 

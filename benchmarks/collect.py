@@ -6,8 +6,9 @@
     python benchmarks/collect.py --tables                                  writes the tables from results/
 
 The name of the CSV begins with that of its experiment. A row is one method with its settings on one database: mean over
-its seeds, 95 % subject-bootstrap interval of that mean. Only summary figures leave a run folder; no label, no clip
-name. A test checks that the tables are current.
+its seeds, 95 % subject-bootstrap interval of that mean. Beside it, results/predictions/ keeps what each run answered
+(`kept_predictions.py`), so that seeds can be added one by one, wherever they were run. No label and no name of a clip
+leaves a run folder. A test checks that the tables are current.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import re
 import sys
 from pathlib import Path
 
+import kept_predictions
 import numpy as np
+from jaxtyping import Int
 from page_tables import experiment_of, pages, renewed
 from score_tables import number_of
 
@@ -49,42 +52,45 @@ def by_experiment(runs: list[results.Run]) -> list[list[results.Run]]:
     """Runs that differ in their seed only, together."""
     groups: dict[str, list[results.Run]] = {}
     for run in runs:
-        asked = run.info["asked"]
-        groups.setdefault(results.canonical({**asked, "settings": {**asked["settings"], "seed": None}}), []).append(run)
+        groups.setdefault(kept_predictions.name_of(run), []).append(run)
     return list(groups.values())
 
 
-def figures(group: list[results.Run]) -> list[dict[str, str]]:
-    """The rows of runs that differ in their seed only: the whole, then every database of a composite set."""
+def figures(group: list[results.Run], kept: Path) -> list[dict[str, str]]:
+    """The rows of runs that differ in their seed only: the whole, then every database of a composite set.
+
+    Args:
+        kept: file of predictions; its other seeds count, too.
+    """
     first = group[0]
-    unfinished = [run.folder.name for run in group if len(run.finished) < len(run.folds)]
-    if unfinished:
-        sys.exit(f"unfinished: {', '.join(unfinished)}")
+    by_seed = kept_predictions.of_seeds(first, kept)
+    for run in group:
+        order = [run.clips.index(clip) for clip in first.clips]
+        by_seed[run.info["seed"]] = run.predicted[order]
+    predicted = np.stack([by_seed[seed] for seed in sorted(by_seed)])
     databases = sorted(set(first.databases))
     parts = [None, *databases] if len(databases) > 1 else [None]
-    return [_row(group, part) for part in parts]
+    told = _with_seeds(command_of(first), sorted(by_seed))
+    return [{**_row(first, predicted, part), "command": told} for part in parts]
 
 
-def _row(group: list[results.Run], database: str | None) -> dict[str, str]:
-    first, classes = group[0], group[0].info["classes"]
+def _row(first: results.Run, everything: Int[np.ndarray, "seed clip"], database: str | None) -> dict[str, str]:
+    classes = first.info["classes"]
     keep = [row for row, name in enumerate(first.databases) if database in (None, name)]
-    order = [[run.clips.index(first.clips[row]) for row in keep] for run in group]
-    truth, subjects = first.truth[keep], [first.subjects[row] for row in keep]
-    predicted = np.stack([run.predicted[rows_] for run, rows_ in zip(group, order, strict=True)])
+    truth, subjects, predicted = first.truth[keep], [first.subjects[row] for row in keep], everything[:, keep]
     scored = [metrics.scores(truth, one, classes) for one in predicted]
     interval = metrics.bootstrap(truth, predicted, subjects, classes)
-    default = rows_settings(first)
     uf1 = [one.uf1 for one in scored]
     return {
         "dataset": first.info["dataset"],
         "trained_on": first.info["part"] or "all",
         "database": database or first.info["part"] or "all",
         "method": first.info["method"],
-        "settings": default,
+        "settings": rows_settings(first),
         "protocol": first.info["protocol"],
         "select": first.info["select"],
         "leaks": "LEAKS" if first.info["select"] == "oracle" else "",
-        "seeds": str(len(group)),
+        "seeds": str(len(predicted)),
         "clips": str(len(keep)),
         "subjects": str(len(set(subjects))),
         "uf1": f"{100 * np.mean(uf1):.4f}",
@@ -97,8 +103,19 @@ def _row(group: list[results.Run], database: str | None) -> dict[str, str]:
         "uf1_sd": f"{100 * np.std(uf1, ddof=1):.4f}" if len(uf1) > 1 else "",
         "processor": f"{first.info['machine']['processor']}, {first.info['machine']['cores']} cores",
         "versions": ", ".join(f"{name} {version}" for name, version in first.info["versions"].items()),
-        "command": re.sub(r" --(root|runs|jobs|out) \S+| --json", "", first.info["command"]),
     }
+
+
+def command_of(run: results.Run) -> str:
+    """The command of a run without what is of this machine only."""
+    return re.sub(r" --(root|runs|jobs|out) \S+| --json", "", run.info["command"])
+
+
+def _with_seeds(command: str, seeds: list[int]) -> str:
+    """The command that runs all of the seeds, where one does."""
+    if seeds != list(range(len(seeds))):
+        return command
+    return re.sub(r" --seeds \d+", "", command) + f" --seeds {len(seeds)}" * (len(seeds) > 1)
 
 
 def rows_settings(run: results.Run) -> str:
@@ -113,9 +130,12 @@ def rows_settings(run: results.Run) -> str:
 
 
 def collect(runs: list[results.Run], out: Path) -> None:
-    """Adds the rows of the runs to a results file; rows of the same experiment are replaced."""
-    experiment = experiment_of(out.stem)
-    fresh = [row for group in by_experiment(runs) for row in figures(group)]
+    """Adds the rows of the runs to a results file and keeps their predictions; those of the same are replaced."""
+    experiment, kept_file = experiment_of(out.stem), kept_predictions.file_of(out)
+    unfinished = [run.folder.name for run in runs if len(run.finished) < len(run.folds)]
+    if unfinished:
+        sys.exit(f"unfinished: {', '.join(unfinished)}")
+    fresh = [row for group in by_experiment(runs) for row in figures(group, kept_file)]
     for row in fresh:
         number_of(experiment, row)  # refuses what is no variant of the experiment
     renew = [[row[column] for column in KEY] for row in fresh]
@@ -127,6 +147,7 @@ def collect(runs: list[results.Run], out: Path) -> None:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept + fresh)
+    kept_predictions.keep(runs, kept_file, [rows_settings(run) for run in runs], [command_of(run) for run in runs])
 
 
 def draw(runs: list[results.Run], experiment: str, folder: Path) -> list[Path]:

@@ -1,20 +1,23 @@
 """The figures that the pages show are those in results/, and results/ is complete and sane."""
 
 import csv
+import dataclasses
+import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from microexpr import experiments, methods
-from microexpr.evaluation import results
+from microexpr import api, experiments, methods
+from microexpr.evaluation import metrics, results
 from microexpr.evaluation.svg import escape
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
 
 import collect  # noqa: E402
+import kept_predictions  # noqa: E402
 import page_tables  # noqa: E402
 import score_tables  # noqa: E402
 
@@ -137,6 +140,108 @@ def test_leak_runs_become_a_table_and_pictures(measured, tmp_path, monkeypatch):
     before = out.read_bytes()
     collected(monkeypatch, tmp_path, *measured["leak"], "--out", out)
     assert out.read_bytes() == before  # renewed, not added
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    """Clips, and a run folder of each of three seeds of a method on them."""
+    from microexpr.types import Dataset
+    from tests.clips import flow_clips
+
+    data = Dataset("megc2019-flow", tuple(flow_clips(3, 4, "casme2") + flow_clips(3, 4, "samm")))
+    command = "microexpr evaluate ststnet megc2019-flow --seeds 3 --epochs 2 --root maps"
+    found = api.evaluate(
+        *("ststnet", data),
+        **{"protocol": "subject-k-fold", "folds": 2, "epochs": 2, "seeds": 3, "jobs": 1},
+        **{"runs": tmp_path_factory.mktemp("seeds"), "command": command},
+    )
+    return data, [run.folder for run in found]
+
+
+def test_seeds_that_are_collected_one_by_one_are_a_row_like_those_together(seeds, tmp_path, monkeypatch):
+    _, folders = seeds
+    together, apart = tmp_path / "a" / "table3-here.csv", tmp_path / "b" / "table3-here.csv"
+    for out in (together, apart):
+        out.parent.mkdir()
+    collected(monkeypatch, tmp_path, *folders, "--out", together)
+    commands = []
+    for folder in reversed(folders):
+        collected(monkeypatch, tmp_path, folder, "--out", apart)
+        commands.append(kept_predictions.read(apart)[0]["command"])
+    assert apart.read_bytes() == together.read_bytes()
+    assert kept_predictions.file_of(apart).read_bytes() == kept_predictions.file_of(together).read_bytes()
+    assert kept_predictions.read(apart)[0]["seeds"] == "3"
+    assert commands[-1] == "microexpr evaluate ststnet megc2019-flow --epochs 2 --seeds 3"
+    assert len(kept_predictions.read(kept_predictions.file_of(apart))) == 3
+
+
+def test_kept_predictions_can_be_scored_with_the_data_and_hold_nothing_of_it(seeds, tmp_path, monkeypatch):
+    data, folders = seeds
+    out = tmp_path / "table3-here.csv"
+    collected(monkeypatch, tmp_path, *folders, "--out", out)
+    kept = kept_predictions.file_of(out)
+    runs = [results.read_run(folder) for folder in folders]
+    text = kept.read_text(encoding="utf-8")
+    assert not any(clip in text for clip in runs[0].clips)
+    assert not any(subject in text for subject in runs[0].subjects)
+    monkeypatch.setattr(kept_predictions, "load", lambda *_: data)
+    lines = kept_predictions.score(kept, None)
+    assert len(lines) == 3 * 3  # seeds; both databases and each
+    for run, line in zip(runs, lines[::3], strict=True):
+        uf1 = metrics.scores(run.truth, run.predicted, run.info["classes"]).uf1
+        assert line.startswith(f"ststnet epochs=2 last seed {run.info['seed']}, all, all: UF1 {100 * uf1:.2f} ")
+    rows = [row for row in kept_predictions.read(out) if row["database"] == "samm"]
+    samm = [float(re.search("UF1 (.+) UAR", line)[1]) for line in lines if ", all, samm" in line]
+    assert float(rows[0]["uf1"]) == pytest.approx(sum(samm) / 3, abs=0.01)
+
+
+def test_kept_predictions_of_other_data_are_not_scored(seeds, tmp_path, monkeypatch):
+    data, folders = seeds
+    out = tmp_path / "table3-here.csv"
+    collected(monkeypatch, tmp_path, *folders, "--out", out)
+    fewer = dataclasses.replace(data, clips=data.clips[:-1])
+    monkeypatch.setattr(kept_predictions, "load", lambda *_: fewer)
+    with pytest.raises(SystemExit, match="other clips, labels or pixels"):
+        kept_predictions.score(kept_predictions.file_of(out), None)
+
+
+MAPS = os.environ.get("MICROEXPR_MEGC2019_FLOW")  # of the person who runs the tests
+KEPT = sorted((ROOT / "results" / "predictions").glob("*.csv"))
+
+
+@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.name)
+def test_kept_predictions_are_those_of_a_results_file(file):
+    rows = {
+        tuple(row[name] for name in collect.KEY): row for row in kept_predictions.read(ROOT / "results" / file.name)
+    }
+    found = {}
+    for kept in kept_predictions.read(file):
+        place = kept["part"] or "all"
+        own = rows[kept["dataset"], place, place, kept["method"], kept["settings"], kept["protocol"], kept["select"]]
+        assert len(kept["predicted"]) == int(own["clips"])
+        assert set(kept["predicted"]) <= set("012")
+        found.setdefault(kept["run"], []).append((kept["seed"], own["seeds"]))
+    for seeds in found.values():
+        assert [len(seeds)] * len(seeds) == [int(count) for _, count in seeds]
+
+
+@pytest.mark.skipif(not MAPS, reason="the published flow maps are not at hand")
+@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.name)
+def test_kept_predictions_give_the_figures_of_their_results_file(file):
+    scored = {}
+    for line in kept_predictions.score(file, Path(MAPS)):
+        found = re.fullmatch(r"(.+) (last|inner|oracle) seed \d+, (\w+), (\w+): UF1 (.+) UAR (.+)", line)
+        scored.setdefault(found.groups()[:4], []).append([float(found[5]), float(found[6])])
+    rows = kept_predictions.read(ROOT / "results" / file.name)
+    for (told, select, trained, database), values in scored.items():
+        row = next(
+            row
+            for row in rows
+            if (f"{row['method']} {row['settings']}".strip(), row["select"]) == (told, select)
+            and (row["trained_on"], row["database"]) == (trained, database)
+        )
+        uf1, uar = (sum(column) / len(values) for column in zip(*values, strict=True))
+        assert (float(row["uf1"]), float(row["uar"])) == (pytest.approx(uf1, abs=0.01), pytest.approx(uar, abs=0.01))
 
 
 def test_a_row_that_leaks_says_so_in_any_table(measured, tmp_path, monkeypatch):

@@ -140,6 +140,7 @@ def evaluate(
     unseeded = methods.create(method, **asked)  # a wrong name or setting is told before any data is read
     data = preparation.data_of(dataset, root, part, damaged)
     _require_apart(unseeded, data)
+    _require_start(unseeded)
     split = protocols.make(labels, protocol, folds, data.clips)
     asked = _with_classes(method, asked, split)
     unseeded = methods.create(method, **asked)
@@ -203,6 +204,14 @@ def _require_apart(method: Any, data: Dataset) -> None:
             if shared := {clip.subject for clip in pretraining_clips(name) if _person(clip.subject) in tested}:
                 came = f"{field}={name}, where {len(shared)} are, e.g. {min(shared)}"
                 raise BadInput(f"{field} without the subjects of {data.name}", came, "name another data set")
+
+
+def _require_start(method: Any) -> None:
+    """Raises BadInput where a method can't begin with the weights or the data set that its settings name."""
+    if any(getattr(method, field, "") for field in ("initial_weights", "pretrain_on", "macro_on")):
+        from microexpr.methods import _pretrain
+
+        _pretrain.require(method)
 
 
 def _person(subject: str) -> str:
@@ -281,6 +290,7 @@ def train(
     data = preparation.data_of(dataset, root, part, damaged)
     protocol = protocols.make(labels, clips=data.clips)
     unfitted = methods.create(method, **_with_classes(method, asked, protocol))
+    _require_start(unfitted)
     cores = jobs or available_cores()
     data = preparation.for_protocol(
         data, protocol, faces=faces, apex_rule=apex_rule, damaged=damaged, jobs=cores, progress=progress

@@ -275,6 +275,8 @@ def test_its_backbone_begins_where_another_data_set_left_it(macro):
     [
         ({"size": 32}, BadInput, "at least 33, got 32"),
         ({"macro_on": "ck"}, UnknownName, "ck"),
+        ({"macro_on": "megc2019-flow"}, BadInput, "frames for macro_on"),
+        ({"macro_on": "casme3"}, BadInput, "macro-expressions for macro_on, got casme3, which has none"),
         ({"macro_on": "synthetic", "classes": 5}, BadInput, "three classes with macro_on, got 5"),
         ({"pretrain_on": "synthetics"}, UnknownName, "did you mean 'synthetic'"),
         ({"clip_norm": 0}, BadInput, "clip_norm"),

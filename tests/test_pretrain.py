@@ -10,7 +10,7 @@ from torch import nn
 
 from microexpr import api, datasets, methods
 from microexpr.errors import BadInput, UnknownName
-from microexpr.methods import _pretrain
+from microexpr.methods import _pretrain, weights
 from microexpr.types import Dataset
 from tests.clips import flow_clips
 from tests.frame_clips import frame_clips
@@ -43,8 +43,8 @@ def rows(method):
 
 
 def test_a_set_gives_its_own_labels(other_set):
-    method = micro()
-    x, y, classes = _pretrain.pretraining_set(method, "synthetic")
+    method = micro(pretrain_on="synthetic")
+    x, y, classes = _pretrain.pretraining_set(method)
     assert classes == ("anger", "disgust", "fear", "happiness", "sadness")
     assert x.shape == (10, 32, 32)
     np.testing.assert_array_equal(y, [4, 0, 3, 2, 1] * 2)
@@ -52,23 +52,23 @@ def test_a_set_gives_its_own_labels(other_set):
 
 
 def test_the_label_is_taken_off_before_a_clip_is_represented(other_set, monkeypatch):
-    method = micro()
+    method = micro(pretrain_on="synthetic")
     seen = []
     monkeypatch.setattr(method, "represent", lambda clip: (seen.append(clip), np.zeros(1))[1])
-    _pretrain.pretraining_set(method, "synthetic")
+    _pretrain.pretraining_set(method)
     assert {(clip.emotion, clip.subject) for clip in seen} == {("", "")}
 
 
 def test_a_set_without_what_the_method_needs_is_refused(monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name: Dataset(name, tuple(flow_clips(2, 3))))
     with pytest.raises(BadInput, match="lacks frames"):
-        _pretrain.pretraining_set(micro(), "megc2019-flow")
+        _pretrain.pretraining_set(micro(pretrain_on="synthetic"))
 
 
 def test_a_set_of_one_emotion_is_refused(monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name: Dataset(name, tuple(frame_clips(1, 1))))
     with pytest.raises(BadInput, match="2 emotions"):
-        _pretrain.pretraining_set(micro(), "synthetic")
+        _pretrain.pretraining_set(micro(pretrain_on="synthetic"))
 
 
 def test_pretraining_changes_the_fit_and_happens_once(other_set):
@@ -116,7 +116,7 @@ def test_the_head_of_the_other_classes_is_left_behind(other_set):
     assert state["fc.weight"].shape == (5, 32)
     network = micro(classes=5).network()
     nn.init.constant_(network.fc.weight, 7.0)
-    _pretrain.start(micro(classes=5, pretrain_on="synthetic"), network, "fc")
+    _pretrain.start(micro(classes=5, pretrain_on="synthetic"), network)
     assert (network.fc.weight == 7).all()
     assert torch.equal(network.resnet.conv1.weight, state["resnet.conv1.weight"])
     assert torch.equal(network.resnet.bn1.running_mean, state["resnet.bn1.running_mean"])
@@ -202,7 +202,7 @@ def test_initial_weights_are_where_a_fit_begins(tmp_path):
     ("settings", "error", "message"),
     [
         ({"pretrain_on": "synthetc"}, UnknownName, "did you mean 'synthetic'"),
-        ({"pretrain_on": "megc2019-flow"}, BadInput, "frames to pretrain_on"),
+        ({"pretrain_on": "megc2019-flow"}, BadInput, "frames for pretrain_on"),
         ({"initial_weights": "/nowhere/start.pt"}, BadInput, "does not exist"),
         ({"initial_weights": "start.pt", "pretrain_on": "synthetic"}, BadInput, "leave one of them out"),
         ({"pretrain_epochs": 0}, BadInput, "pretrain_epochs"),
@@ -211,6 +211,72 @@ def test_initial_weights_are_where_a_fit_begins(tmp_path):
 def test_wrong_settings_are_told_before_anything_runs(settings, error, message):
     with pytest.raises(error, match=message):
         micro(**settings)
+
+
+OWN = {
+    "micro-attention": SMALL,
+    "atnet": {"size": 32, "width": 4},
+    "capsulenet": {"size": 129, "width": 4},
+    "neural-recognizer": {"size": 64, "width": 4},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_weights_that_were_trained_here_can_be_begun_with(name, tmp_path):
+    """As `train` writes them; all parameters but those of the last layer, or of the backbone."""
+    trained = methods.create(name, **OWN[name])
+    trained.network_ = trained.network()
+    for seed, value in enumerate(trained.network_.state_dict().values()):
+        value.copy_(torch.rand(value.shape, generator=torch.Generator().manual_seed(seed)) + 1)
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(weights.to_bytes(trained, name, ("negative", "positive", "surprise"), {"dataset": "synthetic"}))
+    method = methods.create(name, **OWN[name], initial_weights=str(file))
+    _pretrain.require(method)
+    network = method.network()
+    for value in network.state_dict().values():
+        value.zero_()
+    _pretrain.start(method, network)
+    given = trained.network_.state_dict()
+    taken = {key for key, value in network.state_dict().items() if torch.equal(value, given[key])}
+    left = {key.partition(".")[0] for key in given.keys() - taken}
+    heads = {"micro-attention": {"fc"}, "atnet": {"fc"}, "capsulenet": {"capsules"}}
+    assert left == heads.get(name, {key.partition(".")[0] for key in given} - {"backbone"})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("micro-attention", {"initial_weights": "text.pt"}, "PyTorch file of plain tensors, got .*text.pt, which"),
+        ("atnet", {"initial_weights": "other.pt"}, "names like"),
+        ("capsulenet", {"initial_weights": "other.pt"}, "ResNet-18 weights with conv1.weight"),
+        ("neural-recognizer", {"initial_weights": "other.pt"}, "ResNet-18 weights with conv1.weight"),
+        (
+            "neural-recognizer",
+            {"pretrain_on": "synthetic"},
+            "for pretrain_on, got synthetic: expected a clip with an on",
+        ),
+        ("neural-recognizer", {"macro_on": "synthetic"}, "for macro_on, got synthetic: expected a clip with an onset"),
+    ],
+)
+def test_what_a_training_can_not_begin_with_is_told_before_any_fold(name, settings, message, tmp_path, monkeypatch):
+    (tmp_path / "text.pt").write_text("no weights")
+    torch.save(small_state(), tmp_path / "other.pt")
+    monkeypatch.chdir(tmp_path)
+    stills = [
+        dataclasses.replace(clip, onset=None, offset=None, emotion=emotion)
+        for clip, emotion in zip(frame_clips(2, 3, "samm"), "ab" * 3, strict=True)
+    ]
+    monkeypatch.setattr(datasets, "load", lambda name: Dataset(name, tuple(stills)))
+    data = Dataset("frames", tuple(frame_clips(3, 3)))
+    settings = {**OWN[name], **settings}
+    for call in (
+        lambda: api.evaluate(name, data, runs=tmp_path / "runs", settings=settings, jobs=1),
+        lambda: api.train(name, data, tmp_path / "out.safetensors", settings=settings, jobs=1),
+    ):
+        with pytest.raises(BadInput, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_people_who_are_tested_are_no_pre_training(other_set, tmp_path):

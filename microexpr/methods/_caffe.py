@@ -9,7 +9,7 @@ paper's number of iterations. The verbs below are taken over as those of `_verbs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,7 +90,7 @@ def train(
     traced = []
     network = method.network()
     initialize(network, for_weights)
-    _pretrain.start(method, network, HEAD)
+    _pretrain.start(method, network)
     with _torch.threads(method.threads):
         _torch.place(network, device)
         _torch.start_dropout(network, for_dropout)
@@ -118,6 +118,11 @@ def train(
                 traced.append(_torch.predict(method, network, watch))
     shape = (0, 0 if watch is None else len(watch), method.classes)
     return network, np.stack(traced) if traced else np.zeros(shape, np.float32)
+
+
+def take_over(self: Any, network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Gives a network weights to begin with: all that both name but the last layer."""
+    _pretrain.adopt(network, state, HEAD, source)
 
 
 def initialize(network: nn.Module, seed: int) -> None:

@@ -86,8 +86,8 @@ def take_over(backbone: ResNet18, given: Mapping[str, Tensor], source: str) -> N
     taken = {}
     for name, own in backbone.state_dict().items():
         value = given.get(prefix + name)
-        if value is None and name.endswith("num_batches_tracked"):
-            value = torch.zeros_like(own)
+        if name.endswith("num_batches_tracked"):  # a number; some files keep it as an array of one
+            value = torch.zeros_like(own) if value is None else value.reshape(-1)[:1].reshape(own.shape)
         if value is None or value.shape != own.shape:
             came = f"none called {prefix + name}" if value is None else f"{name} of shape {list(value.shape)}"
             expected = f"ResNet-18 weights with {name} of shape {list(own.shape)}"

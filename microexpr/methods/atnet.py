@@ -217,6 +217,7 @@ class ATNet:
 
     fit = _caffe.fit
     trace = _caffe.trace
+    take_over = _caffe.take_over
     predict_proba = _verbs.predict_proba
     weights = _verbs.weights
     load_weights = _verbs.load_weights

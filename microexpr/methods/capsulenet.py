@@ -8,8 +8,8 @@ arXiv:1710.09829.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -255,12 +255,15 @@ class CapsuleNet:
         _torch.initialize(network, seed)
         generator = torch.Generator().manual_seed(seed + 1)
         nn.init.normal_(network.capsules.weight, std=0.01, generator=generator)
-        if self.initial_weights:
-            state = _pretrain.read_state(Path(self.initial_weights))
-            _resnet18.take_over(network.backbone, state, self.initial_weights)
-        elif self.pretrain_on:
-            _pretrain.adopt(network, _pretrain.pretrained_state(self), "capsules", self.pretrain_on)
+        _pretrain.start(self, network)
         return network
+
+    def take_over(self, network: Network, state: Mapping[str, Tensor], source: str) -> None:
+        """Gives a network weights to begin with: all but the class capsules of its own kind, or a ResNet-18's."""
+        if "capsules.weight" in state:
+            _pretrain.adopt(network, state, "capsules", source)
+        else:
+            _resnet18.take_over(network.backbone, state, source)
 
     def _epoch(
         self, labels: Int[Tensor, " clip"], generator: torch.Generator

@@ -104,6 +104,7 @@ class MicroAttention:
 
     fit = _caffe.fit
     trace = _caffe.trace
+    take_over = _caffe.take_over
     predict_proba = _verbs.predict_proba
     weights = _verbs.weights
     load_weights = _verbs.load_weights

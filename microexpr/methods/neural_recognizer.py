@@ -9,8 +9,8 @@ backpropagation, ICML 2015, arXiv:1409.7495.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from microexpr import datasets
-from microexpr.errors import BadInput, UnknownName
+from microexpr.errors import BadInput
 from microexpr.methods import _apex, _pictures, _pretrain, _resnet18, _torch, _verbs
 from microexpr.methods._settings import check_choice, check_range
 from microexpr.types import NEGATIVE_POSITIVE_SURPRISE, Clip
@@ -29,6 +28,7 @@ SMALLEST = 33  # pixels: two rows on the last map, one for each half of the face
 HIDDEN = 64  # features of a half
 NEGATIVE = ("negative", "anger", "contempt", "disgust", "fear", "repression", "sadness")
 MACRO = {**dict.fromkeys(NEGATIVE, 0), "positive": 1, "happiness": 1, "surprise": 2}  # emotion -> class
+RENDERED = "synthetic"  # made to try things out: its clips may stand in for macro-expressions
 FARNEBACK = {"pyr_scale": 0.5, "levels": 1, "winsize": 15, "iterations": 2, "poly_n": 5, "poly_sigma": 1.1, "flags": 0}
 
 
@@ -115,8 +115,9 @@ class NeuralRecognizer:
         lowest_rate: as long as it lies above this.
         weight_decay: of Adam.
         clip_norm: largest norm of the gradient of the backbone, and of each head.
-        macro_on: a registered data set of macro-expressions that is always trained on too, the second domain; "" for
-            none, and then there is no discriminator. Needs the classes negative, positive and surprise in this order.
+        macro_on: a registered data set of macro-expressions that is always trained on too, the second domain, or
+            "synthetic" to try it out; "" for none, and then there is no discriminator. Needs the classes negative,
+            positive and surprise in this order.
         alpha, ramp: after i steps the reversed gradient is multiplied with 2 / (1 + exp(-alpha i / ramp)) - 1.
         pretrain_on: a registered data set that the backbone is trained on first; "" for none.
         pretrain_epochs: epochs of that training.
@@ -172,8 +173,10 @@ class NeuralRecognizer:
         if self.size < SMALLEST:
             advice = "the last map of a smaller one can't be split into an upper and a lower face"
             raise BadInput(f"a size of at least {SMALLEST}", str(self.size), advice)
-        if self.macro_on and self.macro_on not in datasets.names():
-            raise UnknownName("data set", self.macro_on, datasets.names())
+        _pretrain.check_name(self, "macro_on")
+        if self.macro_on and not (_pretrain.has_macro(self.macro_on) or self.macro_on == RENDERED):
+            advice = "name one that has them, e.g. casme-sq, or leave macro_on out"
+            raise BadInput("a data set of macro-expressions for macro_on", f"{self.macro_on}, which has none", advice)
         if self.macro_on and self.classes != len(NEGATIVE_POSITIVE_SURPRISE):
             advice = "macro-expressions are told apart as negative, positive and surprise"
             raise BadInput("three classes with macro_on", str(self.classes), advice)
@@ -279,7 +282,7 @@ class NeuralRecognizer:
         """The training rows and those of `macro_on` after them; and 1 for the micro-expressions, 0 for the others."""
         if not self.macro_on:
             return x, y, np.ones(len(y), np.float32)
-        more, emotions, names = _pretrain.pretraining_set(self, self.macro_on)
+        more, emotions, names = _pretrain.pretraining_set(self, "macro_on")
         labels = np.array([MACRO.get(names[number].lower(), -1) for number in emotions])
         known = labels >= 0  # others show no class, and are left out
         if not known.any():
@@ -296,13 +299,12 @@ class NeuralRecognizer:
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_normal_(layer.weight, generator=generator)
                 nn.init.zeros_(layer.bias)
-        if self.initial_weights:
-            state = _pretrain.read_state(Path(self.initial_weights))
-            _resnet18.take_over(network.backbone, state, self.initial_weights)
-        elif self.pretrain_on:
-            state = _pretrain.pretrained_state(replace(self, macro_on=""))
-            _resnet18.take_over(network.backbone, state, self.pretrain_on)
+        _pretrain.start(replace(self, macro_on=""), network)
         return network
+
+    def take_over(self, network: Network, state: Mapping[str, Tensor], source: str) -> None:
+        """Gives a network's backbone the weights to begin with, out of a whole network or of a ResNet-18."""
+        _resnet18.take_over(network.backbone, state, source)
 
     def draw(self, clips: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The draws of `_pictures.draw`; nothing is mirrored: a mirrored flow has other colors."""

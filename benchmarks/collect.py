@@ -115,7 +115,7 @@ def _with_seeds(command: str, seeds: list[int]) -> str:
     """The command that runs all of the seeds, where one does."""
     if seeds != list(range(len(seeds))):
         return command
-    return re.sub(r" --seeds \d+", "", command) + f" --seeds {len(seeds)}" * (len(seeds) > 1)
+    return re.sub(r" --seeds \d+| --set seed=\d+", "", command) + f" --seeds {len(seeds)}" * (len(seeds) > 1)
 
 
 def rows_settings(run: results.Run) -> str:

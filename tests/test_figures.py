@@ -173,6 +173,9 @@ def test_seeds_that_are_collected_one_by_one_are_a_row_like_those_together(seeds
     assert kept_predictions.read(apart)[0]["seeds"] == "3"
     assert commands[-1] == "microexpr evaluate ststnet megc2019-flow --epochs 2 --seeds 3"
     assert len(kept_predictions.read(kept_predictions.file_of(apart))) == 3
+    assert collect._with_seeds("evaluate ststnet x --set seed=1 --epochs 2", [0, 1]) == (
+        "evaluate ststnet x --epochs 2 --seeds 2"
+    )
 
 
 def test_kept_predictions_can_be_scored_with_the_data_and_hold_nothing_of_it(seeds, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from microexpr import methods
 from microexpr.errors import BadInput, UnknownName
@@ -97,6 +98,30 @@ def test_representation_sees_one_clip_only(name):
     np.testing.assert_array_equal(first.represent(clips[5]), fresh.represent(clips[5]))
 
 
+class Fractions:
+    """Frames of floats in 0..1, as other packages have them."""
+
+    def __init__(self, frames):
+        self.frames = frames
+
+    def __len__(self):
+        return len(self.frames)
+
+    def read(self, number):
+        return self.frames.read(number) / np.float32(255)
+
+
+@names
+def test_frames_of_other_numbers_are_refused(name):
+    """Not taken for black ones."""
+    method = quick(name)
+    if name in FLOORS_WITHOUT_PICTURES:
+        return
+    clip = dataclasses.replace(FRAME_CLIPS[0], frames=Fractions(FRAME_CLIPS[0].frames))
+    with pytest.raises(BadInput, match="float32"):
+        method.represent(clip)
+
+
 @names
 def test_probabilities_sum_to_one(name):
     method = quick(name)
@@ -135,6 +160,32 @@ def test_same_seed_same_answer(name):
     x = represented(quick(name))
     one, two = (quick(name, seed=3).fit(x, LABELS, SUBJECTS).predict_proba(x) for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if hasattr(methods.kind_of(name), "layers")])
+def test_a_training_reaches_every_parameter_of_a_network(name, monkeypatch):
+    """The gradient of the method's own loss, in its own fit."""
+    made, reached = [], set()
+    build, backward = methods.kind_of(name).network, torch.Tensor.backward
+
+    def network(self):
+        made.append(build(self))
+        return made[-1]
+
+    def recorded(self, *arguments, **named):
+        backward(self, *arguments, **named)
+        for key, parameter in made[0].named_parameters():
+            if parameter.grad is not None and parameter.grad.any():
+                reached.add(key)
+        for key, layer in made[0].named_modules():
+            if any((arrived.T @ x).any() for arrived, x in getattr(layer, "factors", None) or ()):
+                reached.add(f"{key}.weight")
+
+    monkeypatch.setattr(methods.kind_of(name), "network", network)
+    monkeypatch.setattr(torch.Tensor, "backward", recorded)
+    method = quick(name)
+    method.fit(represented(method), LABELS, SUBJECTS)
+    assert reached == {key for key, _ in made[0].named_parameters()}
 
 
 @names

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from microexpr.errors import BadInput
+from microexpr.methods._settings import check_frame
 from microexpr.types import Clip, Frames
 
 # Of each picture: mirrored, degrees, gray levels.
@@ -34,10 +35,15 @@ def frames_of(clip: Clip) -> tuple[Frames, int]:
     return clip.frames, clip.apex
 
 
-def gray(frame: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{size} {size}"]:
-    """A frame in gray levels, its height and width brought to `size`: averaged over areas where both shrink."""
+def gray(frame: Shaped[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{size} {size}"]:
+    """A frame in gray levels, its height and width brought to `size`: averaged over areas where both shrink.
+
+    Raises:
+        BadInput: it is not uint8.
+    """
     import cv2
 
+    check_frame(frame)
     how = cv2.INTER_AREA if min(frame.shape[:2]) >= size else cv2.INTER_LINEAR
     levels = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
     return cv2.resize(levels, (size, size), interpolation=how).astype(np.uint8)

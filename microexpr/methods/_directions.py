@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, UInt8
+from jaxtyping import Float, Float32, Float64, Int, Shaped, UInt8
 
 from microexpr.errors import BadInput
 from microexpr.faces.regions import MDMO_REGIONS, MEAN_LANDMARKS, map_landmarks, mdmo_regions
-from microexpr.methods._settings import check_choice, check_range
+from microexpr.methods._settings import check_choice, check_frame, check_range
 from microexpr.motion.flow import MODES, SMALLEST, clip_flow, flow_between
 from microexpr.types import Clip, Frames
 
@@ -220,9 +220,10 @@ def _fields(
         yield flow_between(rest, _gray(frames.read(number), size), mode=flow_mode)
 
 
-def _gray(frame: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{size} {size}"]:
+def _gray(frame: Shaped[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{size} {size}"]:
     import cv2
 
+    check_frame(frame)
     height, width = frame.shape[:2]
     if min(height, width) < SMALLEST:
         expected, advice = f"frames of at least {SMALLEST}x{SMALLEST} pixels", "use a larger crop of the face"

@@ -9,17 +9,24 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
+
+from microexpr.methods._settings import check_frame
 
 # Of each picture: degrees, mirrored, top, left, and brightness, contrast, saturation, hue.
 Draws = tuple[Tensor, ...]
 
 
-def resized(picture: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-    """A picture in another size, averaged over areas where it shrinks, interpolated linearly where it grows."""
+def resized(picture: Shaped[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """A picture in another size, averaged over areas where it shrinks, interpolated linearly where it grows.
+
+    Raises:
+        BadInput: it is not uint8.
+    """
     import cv2
 
+    check_frame(picture)
     shrinks = height <= picture.shape[0] and width <= picture.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=how).astype(np.uint8)

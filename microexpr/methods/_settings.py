@@ -1,4 +1,4 @@
-"""Checks of a method's settings, and settings from text. A method's fields are its settings."""
+"""Checks of a method's settings and frames, and settings from text. A method's fields are its settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
+
+import numpy as np
 
 from microexpr.errors import BadInput, UnknownName
 
@@ -25,6 +27,12 @@ def check_range(field: str, value: float, low: float, high: float = float("inf")
     if not number or not low <= value <= high:
         span = f"from {low} to {high}" if high != float("inf") else f"of at least {low}"
         raise BadInput(f"{field} to be a number {span}", repr(value), f"set {field} to such a number")
+
+
+def check_frame(picture: np.ndarray) -> None:
+    """Raises BadInput where a frame is not uint8: numbers in 0..1 would all be black."""
+    if picture.dtype != np.uint8:
+        raise BadInput("a uint8 frame", f"{picture.dtype} values", "convert it to uint8 0..255")
 
 
 def settings_of(method: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ authors' code (github.com/xly135846/MEGC2019, `dual_inception.py` as of its comm
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,16 +47,17 @@ class Inception(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Float[Tensor, "clip given h w"]) -> Float[Tensor, "clip joined h//2 w//2"]:
-        paths = (
-            (self.single, x),
-            (self.conv3, F.relu(self.reduce3(x))),
-            (self.conv5, F.relu(self.reduce5(x))),
-            (self.project, self.largest(x)),
-        )
         # ReLU and max-pooling commute; pooling first leaves ReLU a quarter of the values.
         if compiled(self.single, x):
-            return F.relu(torch.cat([convolved_and_pooled(path, self.pool, given) for path, given in paths], 1))
-        return F.relu(self.pool(torch.cat([path(given) for path, given in paths], 1)))
+            return F.relu(torch.cat([convolved_and_pooled(last, self.pool, given) for last, given in self.paths(x)], 1))
+        return F.relu(self.pool(torch.cat([last(given) for last, given in self.paths(x)], 1)))
+
+    def paths(self, x: Float[Tensor, "clip given h w"]) -> Iterator[tuple[nn.Conv2d, Tensor]]:
+        """The last convolution of each path and what goes in."""
+        yield self.single, x
+        yield self.conv3, F.relu(self.reduce3(x))
+        yield self.conv5, F.relu(self.reduce5(x))
+        yield self.project, self.largest(x)
 
 
 class Stream(nn.Module):

@@ -4,8 +4,9 @@
 
 - represent: one rendered clip to what the network looks at, nothing kept from before; flow by the method's own solver.
 - forward: `predict_proba` of one clip, with all views of it that the method averages over.
-- training: an epoch over a clip, forward, backward and the solver's share, with what its schedule repeats or balances.
-  Two lengths of training are timed and subtracted, so that what is done once does not count.
+- training: one picture of a batch, forward, backward and its share of the solver. Two lengths of training are timed and
+  subtracted, so that what is done once does not count.
+- passes: how many pictures a mean fold of 3DB passes in an epoch, with what its schedule repeats or balances.
 
 Times are those of the processor, of one thread, the least of the rounds, which go round all networks: other work on the
 machine can only add to them. Pre-training is left out.
@@ -28,6 +29,7 @@ import torch
 
 from microexpr import api, methods
 from microexpr.evaluation import protocols, record
+from microexpr.methods.capsulenet import further_frames
 
 NETWORKS = (
     *("alexnet", "micro-attention", "atnet", "off-apexnet", "ststnet", "dual-inception", "capsulenet"),
@@ -35,7 +37,9 @@ NETWORKS = (
 )
 CLIPS = 24  # of a training, or a batch where that is larger
 LEAST_SECONDS = 1.0  # that the longer training takes more than the shorter
-COLUMNS = ("network", "parameters", "represent", "forward", "training", "epochs", "machine")
+SHORT = {"epoch_iterations": 4}  # of networks whose epoch has a fixed length: what a picture costs is the same
+CLASSES_OF_3DB, SUBJECTS_OF_3DB = (250, 109, 83), 68  # negative, positive, surprise
+COLUMNS = ("network", "parameters", "represent", "forward", "training", "passes", "epochs", "machine")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -44,12 +48,26 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
+def passes(method: Any, labels: np.ndarray) -> int:
+    """The pictures that an epoch passes."""
+    if hasattr(method, "epoch_iterations"):
+        return method.epoch_iterations * method.batch_size
+    further = 0
+    if hasattr(method, "further"):
+        taken = further_frames(torch.from_numpy(labels), len(method.further), torch.Generator().manual_seed(0))
+        further = int(taken.sum())
+    return len(labels) + further
+
+
 class Network:
     """A network with the clips that it is measured on."""
 
     def __init__(self, name: str, clips: list, labels: np.ndarray) -> None:
         self.name, self.clips, self.times = name, clips, dict.fromkeys(("represent", "forward", "training"), np.inf)
         self.epochs = methods.create(name).epochs
+        self.short = SHORT if hasattr(methods.create(name), "epoch_iterations") else {}
+        left = 1.0 if self.short else 1 - 1 / SUBJECTS_OF_3DB  # of the pictures, where a subject is left out
+        self.passes = round(left * passes(methods.create(name), np.repeat(np.arange(3), CLASSES_OF_3DB)))
         # The clips are represented once before the clock runs: compiled kernels are loaded then.
         shown = np.stack([methods.create(name).represent(clip) for clip in clips])
         count = max(CLIPS, methods.create(name).batch_size)
@@ -58,12 +76,12 @@ class Network:
         self.trained: Any = self.fit(1)
         self.parameters = sum(one.numel() for one in self.trained.network_.parameters())
         self.longer = 2
-        while (each := self._training()) * count * (self.longer - 1) < LEAST_SECONDS:
+        while (each := self._training()) * self._pictures() * (self.longer - 1) < LEAST_SECONDS:
             self.longer = 2 * self.longer + 1
         self.times["training"] = each
 
     def fit(self, epochs: int) -> Any:
-        method = methods.create(self.name, epochs=epochs)
+        method = methods.create(self.name, epochs=epochs, **self.short)
         return method.fit(self.x, self.y, [f"subject-{row}" for row in self.rows])
 
     def measure(self) -> None:
@@ -78,12 +96,18 @@ class Network:
     def row(self) -> dict[str, Any]:
         """The figures so far, milliseconds."""
         times = {what: f"{1000 * value:.4g}" for what, value in self.times.items()}
-        return {"network": self.name, "parameters": self.parameters, **times, "epochs": self.epochs}
+        return {
+            **{"network": self.name, "parameters": self.parameters, **times},
+            **{"passes": self.passes, "epochs": self.epochs},
+        }
 
     def _training(self) -> float:
-        """Seconds for each clip and epoch."""
+        """Seconds for each picture of a batch."""
         short, long = (seconds(lambda epochs=epochs: self.fit(epochs)) for epochs in (1, self.longer))
-        return (long - short) / (self.longer - 1) / len(self.x)
+        return (long - short) / (self.longer - 1) / self._pictures()
+
+    def _pictures(self) -> int:
+        return passes(methods.create(self.name, **self.short), self.y)
 
 
 def main() -> None:

@@ -83,18 +83,19 @@ def training_table(name: str) -> str:
     return markdown(head, lines)
 
 
-CLIP_PASSES = 442 * 67  # of an epoch of all folds of 3DB: every clip is trained with in all of the 68 but its own
+FOLDS = 68  # of leave-one-subject-out on 3DB
 
 
 def networks_table(name: str) -> str:
-    """The table of `benchmarks/networks.py`: what a clip costs each network, and all folds of 3DB."""
+    """The table of `benchmarks/networks.py`: what a clip or picture costs each network, and all folds of 3DB."""
     lines = []
     for row in read(name):
-        hours = float(row["training"]) * int(row["epochs"]) * CLIP_PASSES / 3.6e6
+        hours = float(row["training"]) * int(row["passes"]) * int(row["epochs"]) * FOLDS / 3.6e6
         costs = (milliseconds(row[what]) for what in ("represent", "forward", "training"))
         size = f"{int(row['parameters']):,}"
-        lines.append([f"`{row['network']}`", size, *costs, row["epochs"], f"{hours:,.{1 if hours < 10 else 0}f} h"])
-    head = ["network", "parameters", "represent", "forward", "training", "epochs", "LOSO on 3DB, one core"]
+        long = f"{hours:,.{1 if hours < 10 else 0}f} h"
+        lines.append([f"`{row['network']}`", size, *costs, row["passes"], row["epochs"], long])
+    head = ["network", "parameters", "represent", "forward", "training", "passes", "epochs", "LOSO on 3DB, one core"]
     return markdown(head, lines)
 
 

@@ -41,6 +41,7 @@ def test_adam_is_that_of_the_twin(shape):
     for step in (1, 2, 3):
         now = step * arrived
         now[:, step::2] = 0  # outputs at which nothing arrives: their moments move on
+        now[4:, :1] = now[:8, 1:2] = now[8:, 2:3] = 0  # and some at which it does from a few of the clips
         few_rows.adam(*mine, now, x, step=step, **settings)
         other = reference.adam(*other, now, x, step=step, **settings)
         for found, expected in zip(mine, other, strict=True):

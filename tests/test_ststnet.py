@@ -177,7 +177,20 @@ def test_trace_is_fit():
     np.testing.assert_array_equal(traced[-1], method.predict_proba(X[7:]))
 
 
-@pytest.mark.parametrize("setting", [{"shuffle": True}, {"dropout": 0.0}, {"seed": 1}, {"learning_rate": 1e-3}])
+def test_the_clips_are_given_class_after_class():
+    """As the authors' code reads them; in the order of the data set within a class."""
+    rows = np.argsort(Y, kind="stable")
+    assert (rows != np.arange(len(Y))).any()
+    settings = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3}
+    of_the_set = STSTNet(**settings, by_class=False)
+    expected = of_the_set.fit(X[rows], Y[rows], SUBJECTS).predict_proba(X)
+    np.testing.assert_array_equal(STSTNet(**settings).fit(X, Y, SUBJECTS).predict_proba(X), expected)
+    assert np.abs(of_the_set.fit(X, Y, SUBJECTS).predict_proba(X) - expected).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    "setting", [{"shuffle": True}, {"by_class": False}, {"dropout": 0.0}, {"seed": 1}, {"learning_rate": 1e-3}]
+)
 def test_settings_change_the_fit(setting):
     settings = {"epochs": 2, "batch_size": 4, **setting}
     default, other = (STSTNet(**{"epochs": 2, "batch_size": 4, **s}) for s in ({}, settings))
@@ -232,6 +245,7 @@ def test_wrong_weights_are_refused():
         ({"learning_rate": "-1"}, "learning_rate"),
         ({"dropout": "1"}, "dropout"),
         ({"shuffle": "2"}, "shuffle"),
+        ({"by_class": 1.5}, "by_class"),
         ({"classes": "1"}, "classes"),
         ({"threads": "0"}, "threads"),
         ({"seed": "-1"}, "seed"),

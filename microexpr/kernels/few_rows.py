@@ -56,10 +56,8 @@ def adam(
         step: 1 for the first.
     """
     first, second = betas
-    factors = np.array(
-        [first, 1 - first, second, 1 - second, rate / (1 - first**step), (1 - second**step) ** -0.5, epsilon],
-        np.float32,
-    )
+    numbers = (first, 1 - first, second, 1 - second, rate / (1 - first**step), (1 - second**step) ** -0.5, epsilon)
+    factors = tuple(np.float32(number) for number in numbers)
     _adam(weights, mean, square, _fours(arrived), _fours(x), factors)
 
 
@@ -73,17 +71,43 @@ def _fours(rows: Float32[np.ndarray, "clip _"]) -> Float32[np.ndarray, "many _"]
 @jit
 @no_type_check
 def _product(x, weights, found):
-    for out in range(len(weights)):
-        row = weights[out]
+    outs, given = weights.shape
+    fours = outs // 4 * 4
+    for out in range(0, fours, 4):
+        p, q, r, s = weights[out], weights[out + 1], weights[out + 2], weights[out + 3]
         for clip in range(0, len(x), 4):
             a, b, c, d = x[clip], x[clip + 1], x[clip + 2], x[clip + 3]
-            at_a = at_b = at_c = at_d = np.float32(0)
-            for j in range(len(row)):
-                at_a += row[j] * a[j]
-                at_b += row[j] * b[j]
-                at_c += row[j] * c[j]
-                at_d += row[j] * d[j]
-            found[clip, out], found[clip + 1, out], found[clip + 2, out], found[clip + 3, out] = at_a, at_b, at_c, at_d
+            # 16 sums at once: as many as the processor can add to without waiting for any of them
+            ap = bp = cp = dp = aq = bq = cq = dq = np.float32(0)
+            ar = br = cr = dr = as_ = bs = cs = ds = np.float32(0)
+            for j in range(given):
+                ap += p[j] * a[j]
+                bp += p[j] * b[j]
+                cp += p[j] * c[j]
+                dp += p[j] * d[j]
+                aq += q[j] * a[j]
+                bq += q[j] * b[j]
+                cq += q[j] * c[j]
+                dq += q[j] * d[j]
+                ar += r[j] * a[j]
+                br += r[j] * b[j]
+                cr += r[j] * c[j]
+                dr += r[j] * d[j]
+                as_ += s[j] * a[j]
+                bs += s[j] * b[j]
+                cs += s[j] * c[j]
+                ds += s[j] * d[j]
+            at_a, at_b, at_c, at_d = found[clip], found[clip + 1], found[clip + 2], found[clip + 3]
+            at_a[out], at_a[out + 1], at_a[out + 2], at_a[out + 3] = ap, aq, ar, as_
+            at_b[out], at_b[out + 1], at_b[out + 2], at_b[out + 3] = bp, bq, br, bs
+            at_c[out], at_c[out + 1], at_c[out + 2], at_c[out + 3] = cp, cq, cr, cs
+            at_d[out], at_d[out + 1], at_d[out + 2], at_d[out + 3] = dp, dq, dr, ds
+    for out in range(fours, outs):
+        for clip in range(len(x)):
+            total = np.float32(0)
+            for j in range(given):
+                total += weights[out, j] * x[clip, j]
+            found[clip, out] = total
 
 
 @jit
@@ -111,29 +135,47 @@ def _transposed_product(arrived, weights, outs, found):
 @jit
 @no_type_check
 def _adam(weights, mean, square, arrived, x, factors):
-    keep_mean, add_mean, keep_square, add_square, rate, correction, epsilon = factors
     clips, given = x.shape
     gradient = np.empty(BLOCK, np.float32)
     for out in range(len(weights)):
-        for start in range(0, given, BLOCK):
-            end = min(start + BLOCK, given)
-            gradient[:] = 0
-            for clip in range(0, clips, 4):
-                a, b, c, d = (
-                    arrived[clip, out],
-                    arrived[clip + 1, out],
-                    arrived[clip + 2, out],
-                    arrived[clip + 3, out],
-                )
-                of_a, of_b = x[clip, start:end], x[clip + 1, start:end]
-                of_c, of_d = x[clip + 2, start:end], x[clip + 3, start:end]
-                for j in range(len(of_a)):
-                    gradient[j] += a * of_a[j] + b * of_b[j] + c * of_c[j] + d * of_d[j]
-            w, m, s = weights[out, start:end], mean[out, start:end], square[out, start:end]
-            for j in range(len(w)):
-                g = gradient[j]
-                first = keep_mean * m[j] + add_mean * g
-                second = keep_square * s[j] + add_square * g * g
-                m[j] = first
-                s[j] = second
-                w[j] -= rate * first / (np.sqrt(second) * correction + epsilon)
+        first, last = clips, 0  # of the fours of clips of which something arrives
+        for clip in range(clips):
+            if arrived[clip, out] != 0:
+                first, last = min(first, clip // 4 * 4), clip // 4 * 4
+        w, m, s = weights[out], mean[out], square[out]
+        if first == clips:
+            for j in range(given):
+                w[j], m[j], s[j] = _moved(w[j], m[j], s[j], np.float32(0), factors)
+        elif first == last:
+            a, b, c, d = arrived[first, out], arrived[first + 1, out], arrived[first + 2, out], arrived[first + 3, out]
+            of_a, of_b, of_c, of_d = x[first], x[first + 1], x[first + 2], x[first + 3]
+            for j in range(given):
+                g = a * of_a[j] + b * of_b[j] + c * of_c[j] + d * of_d[j]
+                w[j], m[j], s[j] = _moved(w[j], m[j], s[j], g, factors)
+        else:
+            for start in range(0, given, BLOCK):
+                end = min(start + BLOCK, given)
+                gradient[:] = 0
+                for clip in range(first, last + 4, 4):
+                    a, b, c, d = (
+                        arrived[clip, out],
+                        arrived[clip + 1, out],
+                        arrived[clip + 2, out],
+                        arrived[clip + 3, out],
+                    )
+                    of_a, of_b = x[clip, start:end], x[clip + 1, start:end]
+                    of_c, of_d = x[clip + 2, start:end], x[clip + 3, start:end]
+                    for j in range(len(of_a)):
+                        gradient[j] += a * of_a[j] + b * of_b[j] + c * of_c[j] + d * of_d[j]
+                part_w, part_m, part_s = w[start:end], m[start:end], s[start:end]
+                for j in range(len(part_w)):
+                    part_w[j], part_m[j], part_s[j] = _moved(part_w[j], part_m[j], part_s[j], gradient[j], factors)
+
+
+@jit
+@no_type_check
+def _moved(weight, mean, square, gradient, factors):
+    keep_mean, add_mean, keep_square, add_square, rate, correction, epsilon = factors
+    first = keep_mean * mean + add_mean * gradient
+    second = keep_square * square + add_square * gradient * gradient
+    return weight - rate * first / (np.sqrt(second) * correction + epsilon), first, second

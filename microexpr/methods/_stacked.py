@@ -51,6 +51,8 @@ def fit_folds(
     Raises:
         BadInput: not even one fold fits into the memory of the GPU.
     """
+    if hasattr(method, "order"):
+        train_sets = [rows[method.order(y[rows])] for rows in train_sets]
     longest_first = sorted(range(len(train_sets)), key=lambda fold: -len(train_sets[fold]))
     if not longest_first:
         return

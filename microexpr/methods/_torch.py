@@ -176,7 +176,8 @@ class Trainable(Protocol):
         views: how many inputs of one clip are predicted and averaged.
         precision, device, threads: see `arithmetic`, `device_of` and `threads`.
         class_weights: "none" or "balanced".
-        shuffle: whether every epoch sees the training rows in a new order.
+        shuffle: whether every epoch sees the training rows in a new order; without it, they keep that in which they
+            come, or that of the method's `order(y)` where it has one.
     """
 
     classes: int
@@ -237,6 +238,9 @@ def fit(
     for_weights, for_order, for_dropout = derived_seeds(method.seed)
     generator = torch.Generator().manual_seed(for_order)
     traced = []
+    if hasattr(method, "order"):
+        rows = method.order(y)
+        x, y = x[rows], y[rows]
     with threads(method.threads):
         network = method.network()
         initialize(network, for_weights)

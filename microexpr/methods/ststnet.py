@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Real, UInt8
+from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -189,6 +189,8 @@ class STSTNet:
         dropout: of single numbers of the pooled maps.
         epochs, batch_size, learning_rate: Adam.
         shuffle: whether every epoch has its own order of the clips; the authors' code keeps one.
+        by_class: whether the clips are given class after class, negative first, as the authors' code reads them out of
+            folders; without `shuffle`, most of the first batch is then of one class.
         device: "cpu" or "cuda".
         threads: threads of PyTorch in a fit; results are the same bits only for the same number.
         seed: initial weights, dropout, and the order where it is shuffled.
@@ -206,6 +208,7 @@ class STSTNet:
     batch_size: int = 256
     learning_rate: float = 5e-5
     shuffle: bool = False
+    by_class: bool = True
     device: str = "cpu"
     threads: int = 1
     seed: int = 0
@@ -213,6 +216,7 @@ class STSTNet:
     def __post_init__(self) -> None:
         check_choice("flow_mode", self.flow_mode, MODES)
         check_choice("shuffle", self.shuffle, (True, False))
+        check_choice("by_class", self.by_class, (True, False))
         check_range("classes", self.classes, 2)
         check_range("seed", self.seed, 0)
         check_range("dropout", self.dropout, 0, 0.95)
@@ -226,6 +230,10 @@ class STSTNet:
     def represent(self, clip: Clip) -> UInt8[np.ndarray, "3 28 28"]:
         """Strain, v and u of the 28x28 map, 0..255: OpenCV's blue, green and red of the published pictures."""
         return map_channels(clip, mode=self.flow_mode)[::-1].copy()
+
+    def order(self, y: Int[np.ndarray, " clip"]) -> Int[np.ndarray, " clip"]:
+        """The order in which training rows of these classes are given."""
+        return np.argsort(y, kind="stable") if self.by_class else np.arange(len(y))
 
     def network(self) -> Network:
         """A new network of these settings whose weights are not initialized yet."""

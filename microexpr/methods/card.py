@@ -19,8 +19,8 @@ same function: `motion.flow.published_map` resizes the flow from onset to apex t
 and stretches each channel of each picture to 0..255 between its own smallest and largest value. Amplitude is lost in
 that, and the gray value of zero motion differs from map to map, so u and v are centered again on the median of the
 picture (`motion.flow.centered`).""",
-    "frames": """Clips with frames: the method computes the flow from onset to apex itself, with the settings below.
-Faces have to be aligned the way those of the training clips were.""",
+    "frames": """Clips with frames: what the method looks at, the flow from onset to apex or the picture of the apex, it
+takes from them itself, with the settings below. Faces have to be aligned the way those of the training clips were.""",
 }
 
 LIMITS = """\

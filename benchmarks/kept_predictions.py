@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int
 
 from microexpr import load
+from microexpr.errors import MicroexprError
 from microexpr.evaluation import metrics, protocols, record, results
 
 COLUMNS = (
@@ -119,9 +120,12 @@ def main() -> None:
     parser.add_argument("--root", type=Path, metavar="MAPS", help="the data set's folder")
     options = parser.parse_args()
     for file in options.files:
-        if not file.is_file():
+        if (read(file) or [{}])[0].keys() != set(COLUMNS):
             parser.error(f"expected a file of predictions, got {file}")
-        print("\n".join(score(file, options.root)))
+        try:
+            print("\n".join(score(file, options.root)))
+        except MicroexprError as error:
+            parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -208,6 +208,20 @@ def test_kept_predictions_of_other_data_are_not_scored(seeds, tmp_path, monkeypa
         kept_predictions.score(kept_predictions.file_of(out), None)
 
 
+def test_a_folder_without_the_data_and_another_file_are_told_in_one_line(seeds, tmp_path, monkeypatch, capsys):
+    _, folders = seeds
+    out = tmp_path / "table3-here.csv"
+    collected(monkeypatch, tmp_path, *folders, "--out", out)
+    for file, told in (
+        (kept_predictions.file_of(out), "expected combined_3_class2_for_optical_flow.csv "),
+        (out, "expected a file of predictions, got "),
+    ):
+        monkeypatch.setattr(sys, "argv", ["kept_predictions.py", str(file), "--root", str(tmp_path)])
+        with pytest.raises(SystemExit):
+            kept_predictions.main()
+        assert re.search(f"error: {told}.+\n$", capsys.readouterr().err)
+
+
 MAPS = os.environ.get("MICROEXPR_MEGC2019_FLOW")  # of the person who runs the tests
 KEPT = sorted((ROOT / "results" / "predictions").glob("*.csv"))
 

@@ -123,8 +123,8 @@ def evaluate(
         RunMismatch: the run folder was begun by another version.
         FoldFailed: folds failed; the others are kept.
     """
-    from microexpr import methods, preparation
-    from microexpr.evaluation import protocols, results, runner, selection, workers
+    from microexpr import beforehand, methods, preparation
+    from microexpr.evaluation import protocols, record, results, runner, selection, workers
     from microexpr.methods._settings import settings_of
 
     selections = selection.parse(select)
@@ -139,9 +139,9 @@ def evaluate(
         raise BadInput("seeds or the setting seed", f"seeds={seeds} and seed={asked['seed']}", "leave one of them out")
     unseeded = methods.create(method, **asked)  # a wrong name or setting is told before any data is read
     data = preparation.data_of(dataset, root, part, damaged)
-    _require_apart(unseeded, data)
-    _require_start(unseeded)
     split = protocols.make(labels, protocol, folds, data.clips)
+    beforehand.require_apart(unseeded, data)
+    beforehand.require(unseeded, split)
     asked = _with_classes(method, asked, split)
     unseeded = methods.create(method, **asked)
     cores = jobs or available_cores()
@@ -168,6 +168,7 @@ def evaluate(
         stacked=stacked,
         command=command,
         usual=settings_of(methods.create(method, **_with_classes(method, {}, split))),
+        begun=record.Begun(beforehand.digests(unseeded), beforehand.is_unknown(unseeded)),
         weights=None if weights_dir is None else _weights(seeded[0], method, data, split, Path(weights_dir)),
         progress=progress,
     )
@@ -192,35 +193,6 @@ def available_cores() -> int:
 def _asked(settings: Mapping[str, Any] | None, epochs: int | None, device: str | None) -> dict[str, Any]:
     named = {"epochs": epochs, "device": device}
     return {**(settings or {}), **{name: value for name, value in named.items() if value is not None}}
-
-
-def _require_apart(method: Any, data: Dataset) -> None:
-    """Raises BadInput where a method is also trained on people who are tested: no fold holds those back."""
-    for field in ("pretrain_on", "macro_on"):
-        if name := getattr(method, field, ""):
-            from microexpr.methods._pretrain import pretraining_clips
-
-            tested = {_person(clip.subject) for clip in data.clips}
-            if shared := {clip.subject for clip in pretraining_clips(name) if _person(clip.subject) in tested}:
-                came = f"{field}={name}, where {len(shared)} are, e.g. {min(shared)}"
-                raise BadInput(f"{field} without the subjects of {data.name}", came, "name another data set")
-
-
-def _require_start(method: Any) -> None:
-    """Raises BadInput where a method can't begin with the weights or the data set that its settings name."""
-    if any(getattr(method, field, "") for field in ("initial_weights", "pretrain_on", "macro_on")):
-        from microexpr.methods import _pretrain
-
-        _pretrain.require(method)
-
-
-def _person(subject: str) -> str:
-    """A subject by the data set that first named it: SAMM Long Videos shows the people of SAMM."""
-    from microexpr import datasets
-
-    dataset, _, name = subject.partition("/")
-    known = dataset in datasets.DATASETS
-    return f"{getattr(datasets.adapter(dataset), 'SAME_PEOPLE_AS', dataset) if known else dataset}/{name}"
 
 
 def _with_classes(method: str, asked: Mapping[str, Any], protocol: Protocol) -> dict[str, Any]:
@@ -272,7 +244,7 @@ def train(
     Returns:
         The weights file and the card (``.md`` beside it).
     """
-    from microexpr import methods, preparation
+    from microexpr import beforehand, methods, preparation
     from microexpr.evaluation import protocols, record, runner
     from microexpr.methods import card, weights
     from microexpr.motion.files import write_file
@@ -290,7 +262,7 @@ def train(
     data = preparation.data_of(dataset, root, part, damaged)
     protocol = protocols.make(labels, clips=data.clips)
     unfitted = methods.create(method, **_with_classes(method, asked, protocol))
-    _require_start(unfitted)
+    beforehand.require(unfitted, protocol)
     cores = jobs or available_cores()
     data = preparation.for_protocol(
         data, protocol, faces=faces, apex_rule=apex_rule, damaged=damaged, jobs=cores, progress=progress
@@ -312,6 +284,7 @@ def train(
         "subjects": len({clip.subject for clip in labelled.clips}),
         "counts": {name: int((labelled.labels == number).sum()) for number, name in enumerate(protocol.classes)},
         "data": record.data_digest(labelled.clips),
+        "people": beforehand.people_in(unfitted, (clip.subject for clip in labelled.clips)),
         **({"options": dict(data.options)} if data.options else {}),
         **({"preparation": dict(data.preparation)} if data.preparation else {}),
         "input": "flow map" if all(clip.frames is None for clip in labelled.clips) else "frames",

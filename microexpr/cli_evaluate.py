@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microexpr import cli_data, terminal
 from microexpr.errors import BadInput
+
+if TYPE_CHECKING:
+    from microexpr.types import Dataset
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, str]:
@@ -46,19 +49,46 @@ def _verbs_for(name: str, options: argparse.Namespace, alone: bool) -> dict[str,
     return wanted
 
 
+def _able(names: list[str], settings: dict[str, Any], data: Dataset, options: argparse.Namespace) -> list[str]:
+    """The methods that can work on these clips, before any is trained: of `all` others are left out with a note.
+
+    Raises:
+        BadInput: one was named, or not one of all is left.
+    """
+    from microexpr import methods
+    from microexpr.evaluation import protocols, runner
+
+    clips = protocols.label(data.clips, protocols.make(options.labels, clips=data.clips)).clips
+    able, refused = [], None
+    for name in names:
+        try:
+            runner.check_needs(methods.create(name, **settings[name]), name, clips, data.name)
+            able.append(name)
+        except BadInput as error:
+            if options.method != "all":
+                raise
+            refused = error
+            terminal.note(f"left out: {name}: {str(error).partition('; ')[0]}")
+    if refused is not None and not able:
+        raise refused
+    return able
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """`microexpr evaluate`: one method, several or all of them on a data set."""
     from microexpr import api, methods
     from microexpr.evaluation import tables
 
     listed = dict.fromkeys(name.strip() for name in options.method.split(",") if name.strip())
-    names = methods.names() if options.method == "all" else list(listed)
+    names = list(methods.names() if options.method == "all" else listed)
     if options.weights_dir is not None and len(names) != 1:
         raise BadInput("one method with --weights-dir", f"{len(names)}", "name the method whose weights these are")
     # A wrong name or setting is told before any data is read.
-    settings = {name: _settings_for(name, options, alone=len(names) == 1) for name in names}
+    alone = len(names) == 1
+    settings = {name: _settings_for(name, options, alone) for name in names}
     with terminal.progress_bars() as progress:
         data = cli_data.prepared(options, options.labels, progress)
+    names = _able(names, settings, data, options)
     console = terminal.console()
     gathered = []
     for name in names:
@@ -71,7 +101,7 @@ def evaluate(options: argparse.Namespace) -> None:
                 folds=options.folds,
                 seeds=options.seeds,
                 settings=settings[name],
-                **_verbs_for(name, options, alone=len(names) == 1),
+                **_verbs_for(name, options, alone),
                 jobs=options.jobs,
                 engine=options.engine,
                 weights_dir=options.weights_dir,

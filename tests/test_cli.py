@@ -311,3 +311,24 @@ def test_python_verbs_are_public():
     assert set(microexpr.__all__) <= set(dir(microexpr))
     with pytest.raises(AttributeError, match="recognise"):
         microexpr.recognise  # noqa: B018
+
+
+def test_what_a_list_of_methods_needs_is_told_before_any_is_trained(replica, tmp_path, capsys):
+    where = ("megc2019-flow", "--root", replica, "--part", "casme2", "--jobs", "1", "--runs", str(tmp_path / "runs"))
+    assert "clips that carry frames for capsulenet" in refused(capsys, "evaluate", "majority,capsulenet", *where)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_leaves_out_what_can_not_work_on_the_clips_and_says_so(replica, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(methods, "names", lambda: ["capsulenet", "lbp-top", "majority", "prior"])
+    where = ["megc2019-flow", "--root", replica, "--part", "casme2", "--jobs", "1", "--runs", str(tmp_path)]
+    assert main(["evaluate", "all", *where, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [run["method"] for run in json.loads(captured.out)] == ["majority", "prior"]
+    told = [line for line in lines(captured.err) if "left out" in line]
+    assert [re.search("left out: ([a-z-]+): expected clips that carry", line)[1] for line in told] == [
+        "capsulenet",
+        "lbp-top",
+    ]
+    monkeypatch.setattr(methods, "names", lambda: ["capsulenet"])
+    assert main(["evaluate", "all", *where]) == 2

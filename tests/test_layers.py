@@ -13,14 +13,14 @@ LEVELS = [
     {"kernels"},
     {"motion", "faces", "datasets", "spotting"},
     {"methods", "evaluation", "video"},
-    {"api", "catalog", "preparation", "experiments", "videos", "classifier", "demonstration"},
+    {"api", "beforehand", "catalog", "preparation", "experiments", "videos", "classifier", "demonstration"},
     {"cli", "cli_app", "cli_data", "cli_evaluate", "cli_parser", "cli_video", "app", "page", "terminal", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # Within a level: the one chain, and what a part may import of its neighbors.
 CHAIN = {
     *(("spotting", "motion"), ("spotting", "faces"), ("motion", "faces")),
-    *(("experiments", "api"), ("api", "catalog"), ("api", "preparation")),
+    *(("experiments", "api"), ("api", "beforehand"), ("api", "catalog"), ("api", "preparation")),
     *(("videos", "classifier"), ("demonstration", "api"), ("demonstration", "videos")),
     *(
         ("__main__", "cli"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from microexpr import methods
-from microexpr.errors import BadInput, UnknownName
+from microexpr.errors import BadInput, MicroexprError, UnknownName
 from microexpr.methods import weights
 from microexpr.methods._settings import settings_of
 from microexpr.types import Method
@@ -326,3 +326,12 @@ def test_weights_of_another_kind_are_refused(tmp_path):
     save_file({"fc.weight": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(BadInput, match="another program"):
         weights.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if hasattr(methods.kind_of(name), "layers")])
+def test_a_training_that_diverges_in_its_last_step_is_told(name):
+    """The loss is looked at before the step, so the weights are looked at after it."""
+    method = quick(name, epochs=1, learning_rate=1e38)
+    x = represented(method)[:9]
+    with pytest.raises(MicroexprError, match=r"diverged.*lower learning_rate"):
+        method.fit(x, LABELS[:9], SUBJECTS[:9]).predict_proba(x)

@@ -1,5 +1,7 @@
 """Micro-attention against the authors' layer list, and Caffe's way of training against its equations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -272,6 +274,7 @@ def test_settings_of_the_training_change_it():
         ({"precision": "float64"}, "precision"),
         ({"device": "cuda:99"}, "CUDA"),
         ({"step": 0}, "step"),
+        ({"size": 34, "batch_size": 1}, "a batch_size of at least 2 for pictures of up to 34 pixels"),
     ],
 )
 def test_wrong_settings_are_told(settings, message):
@@ -295,3 +298,24 @@ def test_global_randomness_is_neither_used_nor_touched():
     state = torch.random.get_rng_state()
     np.testing.assert_array_equal(first, small().fit(x, y, ["a"] * 6).predict_proba(x))
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("size", [32, 34, 35])
+def test_a_batch_of_one_clip_needs_last_maps_of_several_pixels(size):
+    from microexpr.methods._caffe import ONE_PIXEL
+
+    maps = [shape for layer, _, shape, _ in MicroAttention(size=size, width=4).layers() if layer.endswith("last_bn")]
+    assert (maps[-1][1:] == (1, 1)) == (size <= ONE_PIXEL)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (40, 40, 1), (40, 40, 4)])
+def test_frames_without_three_colors_are_told(shape):
+    class Shaped:
+        def __len__(self):
+            return 6
+
+        def read(self, number):
+            return np.zeros(shape, np.uint8)
+
+    with pytest.raises(BadInput, match=f"height x width x 3, got {' x '.join(map(str, shape))}"):
+        small().represent(dataclasses.replace(frame_clips(1, 1)[0], frames=Shaped()))

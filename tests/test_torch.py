@@ -154,3 +154,18 @@ def test_a_stray_parameter_is_named():
     network = Small(0)
     with pytest.raises(_torch.BadInput, match=r"layer\.bias"):
         _torch.load_state(network, {"layer.weight": np.zeros((3, 2), np.float32)}, "Small")
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "meta", "cuda:99", "gpu"])
+def test_devices_that_are_not_there_are_told(name):
+    with pytest.raises(_torch.BadInput, match="set --device c"):
+        _torch.device_of(name)
+
+
+def test_a_gpu_beyond_the_last_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert _torch.device_of("cuda").index is None
+    assert _torch.device_of("cuda:1").index == 1
+    with pytest.raises(_torch.BadInput, match="from cuda:0 to cuda:1, got 'cuda:2'"):
+        _torch.device_of("cuda:2")

@@ -63,12 +63,26 @@ def test_half_precision_leaves_counts_alone(tmp_path):
     np.testing.assert_allclose(loaded.predict_proba(x), method.predict_proba(x), atol=5e-3)
 
 
-@pytest.mark.parametrize("value", [7e4, np.nan])
-def test_numbers_that_16_bits_do_not_hold_are_refused(value):
+def test_numbers_that_16_bits_do_not_hold_are_refused():
     method, _ = fitted("flow-linear", epochs=1)
-    method.coefficients_[3, 1] = value
+    method.coefficients_[3, 1] = 7e4
     with pytest.raises(BadInput, match=r"16 bits.*coefficients"):
         weights.to_bytes(method, "flow-linear", CLASSES, {}, half=True)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_weights_that_are_not_finite_are_neither_written_nor_read(value, tmp_path):
+    method, _ = fitted("flow-linear", epochs=1)
+    whole = weights.to_bytes(method, "flow-linear", CLASSES, {})
+    first = method.coefficients_.ravel()[:1].tobytes()
+    place = whole.index(method.coefficients_.tobytes())
+    method.coefficients_[0, 0] = value
+    with pytest.raises(BadInput, match=r"finite weights of flow-linear, got others in coefficients; .*learning_rate"):
+        weights.to_bytes(method, "flow-linear", CLASSES, {})
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(whole[:place] + np.float32(value).tobytes() + whole[place + len(first) :])
+    with pytest.raises(BadInput, match=r"finite weights in .*damaged\.safetensors, got others in coefficients"):
+        weights.load(damaged)
 
 
 class Burglar:

@@ -191,6 +191,17 @@ def test_weights_of_another_method_or_of_other_classes_are_told(tmp_path, suffix
         score(folder, tmp_path / "runs")
 
 
+def test_other_classes_are_told_where_no_vector_has_their_number(tmp_path):
+    """CapsuleNet's capsules are the only tensor with the number of classes, in its first of four dimensions."""
+    own = {"size": 160, "width": 8}
+    five = methods.create("capsulenet", classes=5, **own)
+    torch.save(
+        {name: torch.ones(value.shape) for name, value in five.network().state_dict().items()}, tmp_path / "five.pth"
+    )
+    with pytest.raises(BadInput, match="3 classes, got 5 classes"):
+        per_fold.load(methods.create("capsulenet", **own), "capsulenet", CLASSES, tmp_path / "five.pth")
+
+
 @pytest.mark.parametrize(
     ("name", "classes", "message"),
     [

@@ -44,7 +44,8 @@ def identity(run: Run) -> dict[str, Any]:
     asked = {name: info[name] for name in ("method", "protocol", "select")}
     given = info.get("weights")
     weights = f"{given['folder']} ({given['digest']})" if given else "trained here"
-    return {**asked, "folds": len(run.folds), **settings, "weights": weights}
+    begun = {f"digest of {name}": text for name, text in info.get("asked", {}).get("beforehand", {}).items()}
+    return {**asked, "folds": len(run.folds), **settings, **begun, "weights": weights}
 
 
 def differing(run: Run, runs: Sequence[Run]) -> tuple[str, ...]:

@@ -37,6 +37,19 @@ class Weights(typing.Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Begun:
+    """What a method has learned before its folds.
+
+    Attributes:
+        digests: of the data sets that it is also trained on: the setting that names one -> its `data_digest`.
+        unknown: whether it begins with weights of which nobody can tell whose people they have seen.
+    """
+
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unknown: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """What is evaluated on what; the same for all seeds and selections.
 
@@ -48,6 +61,7 @@ class Experiment:
         command: the command line, for the record.
         usual: the settings of the registered method when none is asked for.
         weights: given instead of a training.
+        begun: what was learned before.
     """
 
     name: str
@@ -59,6 +73,7 @@ class Experiment:
     command: str
     usual: Mapping[str, Any]
     weights: Weights | None = None
+    begun: Begun = Begun()
 
 
 def describe(
@@ -91,6 +106,8 @@ def describe(
         asked["labels_digest"] = results.digest([getattr(clip, protocol.of) for clip in experiment.clips])
     if file := settings.get("initial_weights"):  # its name says nothing about what is in it
         asked["initial_weights"] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    if experiment.begun.digests:  # the same holds for the names of data sets
+        asked["beforehand"] = dict(experiment.begun.digests)
     given: dict[str, Any] = {}
     if experiment.weights is not None:
         files = dict(experiment.weights.digests)
@@ -116,6 +133,7 @@ def describe(
         "classes": list(protocol.classes),
         "select": select,
         **({"weights": given} if given else {}),
+        **({"seen_by_initial_weights": "unknown"} if experiment.begun.unknown else {}),
         "seed": method.seed,
         "data": {"clips": len(clips), "subjects": len({clip.subject for clip in clips}), "digest": data},
         "folds": {fold.name: [clips[row].key for row in fold.test] for fold in experiment.folds},

@@ -135,7 +135,7 @@ def _summary(group: Sequence[Run], rows: Sequence[CompareRow]) -> list[str]:
     protocols = dict.fromkeys(
         HELD_OUT.get(run.info["protocol"], "").format(folds=len(run.folds))
         for run in group
-        if "weights" not in run.info  # whom those have seen is not known here
+        if not {"weights", "seen_by_initial_weights"} & run.info.keys()  # whom those have seen is not known here
     )
     who = rows[0].method if len(rows) == 1 else f"{len(rows)} methods or settings"
     done = (

@@ -189,6 +189,11 @@ def warnings(run: Run) -> list[str]:
             f"Weights from {run.info['weights']['folder']}, not trained here: that none has seen the subject it is "
             "scored on, and how its epoch was chosen, was not checked."
         )
+    if "seen_by_initial_weights" in run.info:
+        found.append(
+            f"Begins with weights from {run.info['settings']['initial_weights']}, trained elsewhere: that they have "
+            "not seen the subjects tested here can't be read off the file."
+        )
     if len(run.finished) < len(run.folds):
         found.append(
             f"Unfinished: {len(run.finished)} of {len(run.folds)} folds; these figures are of the finished folds only "

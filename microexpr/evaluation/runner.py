@@ -36,6 +36,7 @@ def evaluate(
     command: str = "",
     usual: Mapping[str, Any] | None = None,
     weights: record.Weights | None = None,
+    begun: record.Begun | None = None,
     progress: workers.Progress | None = None,
 ) -> list[Path]:
     """Runs or resumes the evaluation of one method: every seed, every selection of the epoch.
@@ -52,6 +53,7 @@ def evaluate(
         stacked: trains all folds and seeds in one job, with the method's `fit_folds`.
         usual: the settings of the registered method when none is asked for; run.json names those that differ.
         weights: of every left-out subject, scored instead of a training.
+        begun: what the method has learned before its folds, for the record.
 
     Returns:
         The run folders: for each seed, each selection. Folds that had a file were not computed again.
@@ -71,7 +73,9 @@ def evaluate(
     if weights is not None:
         _check_scoring(protocol, select, len(methods), stacked)
     folds = protocols.folds(clips, protocol)
-    experiment = record.Experiment(name, dataset, protocol, clips, folds, stacked, command, usual or {}, weights)
+    experiment = record.Experiment(
+        name, dataset, protocol, clips, folds, stacked, command, usual or {}, weights, begun or record.Begun()
+    )
     digest = record.data_digest(clips)
     opened = [
         [folders.open_run(runs, record.describe(experiment, method, chosen, one, digest)) for one in select]

@@ -57,7 +57,8 @@ def adam(
     """
     first, second = betas
     numbers = (first, 1 - first, second, 1 - second, rate / (1 - first**step), (1 - second**step) ** -0.5, epsilon)
-    factors = tuple(np.float32(number) for number in numbers)
+    with np.errstate(over="ignore"):  # of a rate out of all bounds; what it does to the weights is told by who has them
+        factors = tuple(np.float32(number) for number in numbers)
     _adam(weights, mean, square, _fours(arrived), _fours(x), factors)
 
 

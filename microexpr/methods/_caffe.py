@@ -18,12 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from microexpr.errors import BadInput
 from microexpr.methods import _pretrain, _torch
 from microexpr.methods._resnet10 import SMALLEST, MicroAttention
 from microexpr.methods._settings import check_choice, check_range
 
 Trained = TypeVar("Trained", bound=Any)
 
+ONE_PIXEL = 34  # of pictures of up to this size the last maps are 1x1
 HEAD = "fc"  # the last layer, which is always drawn anew
 FIRST = "resnet.conv1"  # its filler counts the outputs, in the file as here
 LSTM_DEVIATION = 0.1
@@ -48,6 +50,9 @@ def check(method: Any) -> None:
         check_range(field, getattr(method, field), low, high)
     check_choice("balance", method.balance, (True, False))
     check_choice("precision", method.precision, _torch.PRECISIONS)
+    if method.size <= ONE_PIXEL and method.batch_size < 2:
+        wanted = f"a batch_size of at least 2 for pictures of up to {ONE_PIXEL} pixels"
+        raise BadInput(wanted, str(method.batch_size), "their last maps have one pixel, which one clip can't normalize")
     _torch.device_of(method.device)
     _pretrain.check(method)
     method.network_ = None
@@ -82,7 +87,7 @@ def train(
 
     Raises:
         BadInput: the weights to begin with can't be used.
-        MicroexprError: the loss is not finite any more.
+        MicroexprError: the loss or a weight is not finite any more.
     """
     device = _torch.device_of(method.device)
     dtype = _torch.arithmetic(method.precision, device)
@@ -116,6 +121,7 @@ def train(
             network.eval()
             if watch is not None:
                 traced.append(_torch.predict(method, network, watch))
+    _torch.check_weights(network)
     shape = (0, 0 if watch is None else len(watch), method.classes)
     return network, np.stack(traced) if traced else np.zeros(shape, np.float32)
 
@@ -185,12 +191,15 @@ class Solver:
     alike: each at half the rate.
 
     The running statistics of batch normalization are means in which a batch counts ``average_fraction`` times as much
-    as the next one; the first batch alone is their start.
+    as the next one; the first batch alone is their start. Statistics that were taken over from a pre-training count
+    on, as Caffe's do: those of a file, which does not say how many batches they have seen, as after very many.
     """
 
     def __init__(self, network: nn.Module, method: Any) -> None:
         self.method, self.iteration = method, 0
-        self.norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+        self.norms = [
+            (layer, self._batches_before(layer)) for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)
+        ]
         self.moved = []  # parameter, factor of the rate, decay, v
         for layer in network.modules():
             for name, parameter in layer.named_parameters(recurse=False):
@@ -199,12 +208,17 @@ class Solver:
                 decay = 0.0 if bias and isinstance(layer, nn.Linear) else method.weight_decay
                 self.moved.append((parameter, factor, decay, torch.zeros_like(parameter)))
 
+    def _batches_before(self, layer: nn.BatchNorm2d) -> float:
+        """How many batches the running statistics have seen: none where they are still those of a new layer."""
+        if layer.running_mean is None or not layer.running_mean.any():
+            return 0
+        return self.method.pretrain_epochs * self.method.epoch_iterations if self.method.pretrain_on else math.inf
+
     def prepare(self) -> None:
         """Before an iteration: what the coming batch counts in the running statistics; gradients are forgotten."""
         fraction = self.method.average_fraction
-        share = (1 - fraction) / (1 - fraction ** (self.iteration + 1))
-        for layer in self.norms:
-            layer.momentum = share
+        for layer, before in self.norms:
+            layer.momentum = (1 - fraction) / (1 - fraction ** (before + self.iteration + 1))
         for parameter, *_ in self.moved:
             parameter.grad = None
 

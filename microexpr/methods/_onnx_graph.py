@@ -198,7 +198,10 @@ def network(method: Any, x: np.ndarray) -> Any:
             )
     except torch.onnx.OnnxExporterError as error:
         first = str(error).splitlines()[0]
-        raise MicroexprError(f"expected a network that PyTorch can export, got one that it can't: {first}") from error
+        raise MicroexprError(
+            f"expected a network that PyTorch can export, got one that it can't ({first}); "
+            "train with settings that need no such operation, e.g. another size"
+        ) from error
     return extra("onnx").load_from_string(content.getvalue())
 
 

@@ -188,19 +188,29 @@ def read_state(path: Path) -> dict[str, Tensor]:
     A PyTorch file may hold the names themselves or keep them under one of the names in `INSIDE`.
 
     Raises:
-        BadInput: no such file, one that is neither, or one without named tensors.
+        BadInput: no such file, one that is neither, one without named tensors, or with numbers that are not finite.
     """
     advice = "give a safetensors file or a PyTorch state dictionary"
     if not path.is_file():
         raise BadInput("a file of weights", f"{path}, which does not exist", advice)
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    found = _safetensors(path, advice) if path.suffix == ".safetensors" else _checkpoint(path, advice)
+    for name, value in found.items():
+        if not torch.isfinite(value).all():
+            raise BadInput(f"finite weights in {path}", f"others in {name}", "give a whole file")
+    return found
 
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise BadInput("a safetensors file", f"{path}: {error}", advice) from error
+
+def _safetensors(path: Path, advice: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise BadInput("a safetensors file", f"{path}: {error}", advice) from error
+
+
+def _checkpoint(path: Path, advice: str) -> dict[str, Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader's errors have no common type: pickle's, the archive's, PyTorch's own

@@ -30,9 +30,19 @@ def check_range(field: str, value: float, low: float, high: float = float("inf")
 
 
 def check_frame(picture: np.ndarray) -> None:
-    """Raises BadInput where a frame is not uint8: numbers in 0..1 would all be black."""
+    """Raises BadInput where a frame is not uint8 (numbers in 0..1 would all be black) or not "h w 3"."""
     if picture.dtype != np.uint8:
         raise BadInput("a uint8 frame", f"{picture.dtype} values", "convert it to uint8 0..255")
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        shape = " x ".join(map(str, picture.shape))
+        raise BadInput("a frame of height x width x 3", shape, "repeat the gray levels as red, green and blue")
+
+
+def check_weights(weights: Mapping[str, np.ndarray], source: str, advice: str) -> None:
+    """Raises BadInput where a number is not finite; `source` says whose, e.g. " in FILE"."""
+    for name, value in weights.items():
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            raise BadInput(f"finite weights{source}", f"others in {name}", advice)
 
 
 def settings_of(method: Any) -> dict[str, Any]:

@@ -33,8 +33,12 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise BadInput("a device like cpu or cuda", repr(name), "set --device cpu") from error
+    if device.type not in ("cpu", "cuda"):
+        raise BadInput("the device cpu or cuda", repr(name), "set --device cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadInput("a CUDA device that PyTorch can use", "none on this machine", "set --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise BadInput(f"a CUDA device from cuda:0 to cuda:{count - 1}", repr(name), "set --device cuda")
     return device
 
 
@@ -231,7 +235,7 @@ def fit(
         The network, and the class probabilities of the watched rows after every epoch (no epochs without `watch`).
 
     Raises:
-        MicroexprError: the loss is not finite any more.
+        MicroexprError: the loss or a weight is not finite any more.
     """
     device = device_of(method.device)
     dtype = arithmetic(method.precision, device)
@@ -268,6 +272,7 @@ def fit(
             if watch is not None:
                 traced.append(predict(method, network, watch))
         optimizer.release()
+    check_weights(network)
     shape = (0, 0 if watch is None else len(watch), method.classes)
     return network, np.stack(traced) if traced else np.zeros(shape, np.float32)
 
@@ -287,8 +292,19 @@ def check_finite(total: Tensor, epoch: int) -> None:
         raise MicroexprError(f"training diverged: the loss of epoch {epoch + 1} is not finite; lower learning_rate")
 
 
+def check_weights(network: nn.Module) -> None:
+    """Raises MicroexprError where a number of a trained network is not finite: the loss is looked at before a step."""
+    for name, value in network.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise MicroexprError(f"training diverged: {name} is not finite after the last epoch; lower learning_rate")
+
+
 def predict(method: Trainable, network: nn.Module, x: np.ndarray) -> Float[np.ndarray, "clip class"]:
-    """Class probabilities in float32, 64 clips at a time, the mean over the views of a clip."""
+    """Class probabilities in float32, 64 clips at a time, the mean over the views of a clip.
+
+    Raises:
+        MicroexprError: an answer is not finite.
+    """
     network.eval()
     if not len(x):
         return np.zeros((0, method.classes), np.float32)
@@ -298,7 +314,13 @@ def predict(method: Trainable, network: nn.Module, x: np.ndarray) -> Float[np.nd
             torch.cat([network(method.view(inputs, rows, number)).exp() for rows in torch.arange(len(x)).split(64)])
             for number in range(method.views)
         ]
-        return torch.stack(views).mean(0).cpu().numpy()
+        found = torch.stack(views).mean(0).cpu().numpy()
+    if not np.isfinite(found).all():
+        raise MicroexprError(
+            "expected finite answers of the network, got others; its training diverged (lower learning_rate) or its "
+            "weights are damaged"
+        )
+    return found
 
 
 def load_state(network: nn.Module, weights: Mapping[str, np.ndarray], name: str) -> None:

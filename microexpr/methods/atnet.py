@@ -83,7 +83,7 @@ class ATNet:
         classes: number of classes.
         size: height and width of the frames, the face as the data set crops it.
         width: channels of the residual network's first stage; 64 in the authors' file.
-        steps: of the sequence: as many frames, the apex in their middle.
+        steps: of the sequence: flows of as many frames and one more, the apex in their middle.
         blocks: rows and columns of the grid in which flow is averaged.
         features: of a block: "polar" (direction in radians and length of its mean flow) or "uv".
         hidden: width of both LSTM layers.
@@ -161,8 +161,8 @@ class ATNet:
         Returns:
             First the gray levels of the apex frame, ``size`` x ``size``, row by row. Then the sequence, "step 2 row
             column": mean u and v in the blocks of the grid, in pixels of the resized frames. Its steps are the flows
-            from one frame to the next in a window of `steps` frames with the apex in its middle, as far as they lie
-            between onset and offset (apex, where there is no offset); steps that lack are zero and come first.
+            from one frame to the next in a window of `steps` + 1 frames with the apex in its middle, as far as they
+            lie between onset and offset (apex, where there is no offset); steps that lack are zero and come first.
 
         Raises:
             BadInput: the clip has no frames, onset or apex, or fewer than two frames around the apex.

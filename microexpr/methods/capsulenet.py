@@ -246,6 +246,7 @@ class CapsuleNet:
                 network.eval()
                 if watch is not None:
                     traced.append(_torch.predict(self, network, watch))
+        _torch.check_weights(network)
         self.network_ = network
         return traced
 

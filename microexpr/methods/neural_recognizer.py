@@ -255,6 +255,7 @@ class NeuralRecognizer:
                 network.eval()
                 if watch is not None:
                     traced.append(_torch.predict(self, network, watch))
+        _torch.check_weights(network)
         self.network_ = network
         return traced
 

@@ -18,6 +18,7 @@ from microexpr.methods._settings import settings_of
 from microexpr.types import Method
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
+MOST_CLASSES = 64  # that are tried where weights do not fit
 # Settings in which files may differ from the method that they are loaded into: they change no prediction.
 FREE = {"device", "precision", "seed", "threads"}
 
@@ -135,7 +136,7 @@ def _loaded(method: Any, arrays: Mapping[str, np.ndarray]) -> Method:
 
 def _classes_of(method: Any, arrays: Mapping[str, np.ndarray]) -> int | None:
     """Another number of classes for which the weights would fit, if there is one."""
-    for count in sorted({len(value) for value in arrays.values() if value.ndim == 1 and len(value) > 1}):
+    for count in sorted({len(value) for value in arrays.values() if value.ndim and 1 < len(value) <= MOST_CLASSES}):
         try:
             _loaded(dataclasses.replace(method, classes=count), arrays)
             return count

@@ -189,8 +189,9 @@ class STSTNet:
         dropout: of single numbers of the pooled maps.
         epochs, batch_size, learning_rate: Adam.
         shuffle: whether every epoch has its own order of the clips; the authors' code keeps one.
-        by_class: whether the clips are given class after class, negative first, as the authors' code reads them out of
-            folders; without `shuffle`, most of the first batch is then of one class.
+        by_class: whether the clips are given class after class, as the authors' code reads them out of folders; without
+            `shuffle`, most of the first batch is then of one class. Negative first is ours: the code takes the folders
+            as the file system lists them.
         device: "cpu" or "cuda".
         threads: threads of PyTorch in a fit; results are the same bits only for the same number.
         seed: initial weights, dropout, and the order where it is shuffled.

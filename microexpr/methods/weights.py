@@ -14,7 +14,7 @@ import numpy as np
 
 from microexpr import methods
 from microexpr.errors import BadInput, UnknownName
-from microexpr.methods._settings import elsewhere, settings_of
+from microexpr.methods._settings import check_weights, elsewhere, settings_of
 from microexpr.types import Method
 
 FOLDER = Path(__file__).parents[1] / "weights"
@@ -51,7 +51,7 @@ def to_bytes(method: Any, name: str, classes: Sequence[str], record: dict[str, A
         half: stores floating-point numbers in 16 bits, 11 of them significant: half the size of float32.
 
     Raises:
-        BadInput: a number does not fit into 16 bits.
+        BadInput: a number is not finite or does not fit into 16 bits.
     """
     from safetensors.numpy import save
 
@@ -63,6 +63,7 @@ def to_bytes(method: Any, name: str, classes: Sequence[str], record: dict[str, A
         "record": json.dumps(record, sort_keys=True),
     }
     arrays = method.weights()
+    check_weights(arrays, f" of {name}", "the training diverged: lower learning_rate")
     if half:
         arrays = {key: _halved(key, value) for key, value in arrays.items()}
     # safetensors writes the bytes as they lie in memory, in whatever order
@@ -85,8 +86,8 @@ def load(file: Path) -> tuple[Method, dict[str, Any]]:
     or "frames": what they were trained on), "temperature" and "threshold" (see `calibrated`), and "figures" (`card`).
 
     Raises:
-        BadInput: no such file, a pickle, no safetensors file, one of another program, or weights that do not fit the
-            settings beside them.
+        BadInput: no such file, a pickle, no safetensors file, one of another program, or weights that are not finite
+            or do not fit the settings beside them.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -120,6 +121,7 @@ def load(file: Path) -> tuple[Method, dict[str, Any]]:
     except (KeyError, TypeError, ValueError) as error:
         again = "train them again"
         raise BadInput("weights with their metadata", f"{file}, whose metadata is damaged", again) from error
+    check_weights(arrays, f" in {file}", "train them again")
     fitted: Any = methods.create(metadata["method"], **elsewhere(settings))
     whole = {key: value.astype(np.float32) if value.dtype == np.float16 else value for key, value in arrays.items()}
     return fitted.load_weights(whole), metadata

@@ -81,6 +81,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
     listed = dict.fromkeys(name.strip() for name in options.method.split(",") if name.strip())
     names = list(methods.names() if options.method == "all" else listed)
+    if not names:
+        raise BadInput("a method, several with commas, or all", repr(options.method), "see: microexpr methods")
     if options.weights_dir is not None and len(names) != 1:
         raise BadInput("one method with --weights-dir", f"{len(names)}", "name the method whose weights these are")
     # A wrong name or setting is told before any data is read.

@@ -251,6 +251,7 @@ def test_demo_makes_what_it_says(tmp_path, capsys, monkeypatch):
         (["evaluate", "mjfn", "synthetic", "--set", "dropot=1"], "did you mean 'dropout'"),
         (["evaluate", "mjfn", "synthetic", "--set", "dropout"], "FIELD=VALUE"),
         (["evaluate", "majority, mjfm", "synthetic"], "did you mean 'mjfn'"),
+        (["evaluate", " , ", "synthetic"], "a method, several with commas, or all, got ' , '"),
         (["evaluate", "flow-linear", "synthetic", "--set", "classes=5"], "classes=5 for flow-linear"),
         (["evaluate", "mjfn", "synthetic", "--set", "seed=-1"], "seed"),
         (["evaluate", "mjfn", "synthetic", "--set", "learning_rate=1e999"], "learning_rate"),

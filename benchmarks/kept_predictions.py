@@ -95,7 +95,8 @@ def score(file: Path, root: Path | None) -> list[str]:
             found = metrics.scores(truth[own], predicted[own], classes)
             what = " ".join(filter(None, (row["method"], row["settings"], row["select"], f"seed {row['seed']}")))
             trained = row["part"] or "all"
-            lines.append(f"{what}, {trained}, {part}: UF1 {100 * found.uf1:.2f} UAR {100 * found.uar:.2f}")
+            database = trained if part == "all" else part  # as the results file has them
+            lines.append(f"{what}, {trained}, {database}: UF1 {100 * found.uf1:.2f} UAR {100 * found.uar:.2f}")
     return lines
 
 

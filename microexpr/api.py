@@ -175,6 +175,29 @@ def evaluate(
     return [results.read_run(folder) for folder in folders]
 
 
+def unsuited(
+    settings: Mapping[str, Mapping[str, Any]], data: Dataset, labels: str = "megc"
+) -> dict[str, tuple[str, str, str]]:
+    """Methods that need what the clips of a data set do not carry.
+
+    Args:
+        settings: method -> its settings.
+        data: prepared.
+        labels: as `evaluate` takes it; clips without a class do not count.
+
+    Returns:
+        Method -> what was expected, what came, what to do.
+    """
+    from microexpr import methods
+    from microexpr.evaluation import protocols, runner
+
+    clips = protocols.label(data.clips, protocols.make(labels, clips=data.clips)).clips
+    found = {
+        name: runner.unsuited(methods.create(name, **own), name, clips, data.name) for name, own in settings.items()
+    }
+    return {name: reason for name, reason in found.items() if reason is not None}
+
+
 def _weights(method: Method, name: str, data: Dataset, protocol: Protocol, folder: Path) -> Weights:
     """The weights of every left-out subject of a data set."""
     from microexpr.evaluation import protocols, runner

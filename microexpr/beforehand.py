@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from microexpr.errors import BadInput
-from microexpr.types import Dataset, Protocol
+from microexpr.types import NEGATIVE_POSITIVE_SURPRISE, Dataset, Protocol
 
 SETS = ("pretrain_on", "macro_on")  # fields that name a data set
-THREE = ("negative", "positive", "surprise")
 
 
 def require(method: Any, protocol: Protocol) -> None:
@@ -24,13 +23,13 @@ def require(method: Any, protocol: Protocol) -> None:
     Raises:
         BadInput: the file or a data set can't be used, or the macro-expressions have other classes than the protocol.
     """
+    if getattr(method, "macro_on", "") and tuple(protocol.classes) != NEGATIVE_POSITIVE_SURPRISE:
+        expected = f"the classes {', '.join(NEGATIVE_POSITIVE_SURPRISE)} with macro_on"
+        raise BadInput(expected, ", ".join(protocol.classes), "set --labels megc or leave macro_on out")
     if any(getattr(method, field, "") for field in ("initial_weights", *SETS)):
         from microexpr.methods import _pretrain
 
         _pretrain.require(method)
-    if getattr(method, "macro_on", "") and tuple(protocol.classes) != THREE:
-        advice = "set --labels megc or leave macro_on out"
-        raise BadInput(f"the classes {', '.join(THREE)} with macro_on", ", ".join(protocol.classes), advice)
 
 
 def require_apart(method: Any, data: Dataset) -> None:

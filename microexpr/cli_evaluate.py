@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microexpr import cli_data, terminal
 from microexpr.errors import BadInput
-
-if TYPE_CHECKING:
-    from microexpr.types import Dataset
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, str]:
@@ -49,31 +46,6 @@ def _verbs_for(name: str, options: argparse.Namespace, alone: bool) -> dict[str,
     return wanted
 
 
-def _able(names: list[str], settings: dict[str, Any], data: Dataset, options: argparse.Namespace) -> list[str]:
-    """The methods that can work on these clips, before any is trained: of `all` others are left out with a note.
-
-    Raises:
-        BadInput: one was named, or not one of all is left.
-    """
-    from microexpr import methods
-    from microexpr.evaluation import protocols, runner
-
-    clips = protocols.label(data.clips, protocols.make(options.labels, clips=data.clips)).clips
-    able, refused = [], None
-    for name in names:
-        try:
-            runner.check_needs(methods.create(name, **settings[name]), name, clips, data.name)
-            able.append(name)
-        except BadInput as error:
-            if options.method != "all":
-                raise
-            refused = error
-            terminal.note(f"left out: {name}: {str(error).partition('; ')[0]}")
-    if refused is not None and not able:
-        raise refused
-    return able
-
-
 def evaluate(options: argparse.Namespace) -> None:
     """`microexpr evaluate`: one method, several or all of them on a data set."""
     from microexpr import api, methods
@@ -90,10 +62,14 @@ def evaluate(options: argparse.Namespace) -> None:
     settings = {name: _settings_for(name, options, alone) for name in names}
     with terminal.progress_bars() as progress:
         data = cli_data.prepared(options, options.labels, progress)
-    names = _able(names, settings, data, options)
+    left_out = api.unsuited(settings, data, options.labels)  # told before any is trained
+    if left_out and (options.method != "all" or len(left_out) == len(names)):
+        raise BadInput(*next(iter(left_out.values())))
+    for name, (expected, got, _) in left_out.items():
+        terminal.note(f"left out: {name}: expected {expected}, got {got}")
     console = terminal.console()
     gathered = []
-    for name in names:
+    for name in (name for name in names if name not in left_out):
         with terminal.progress_bars() as progress:
             runs = api.evaluate(
                 name,

@@ -314,19 +314,14 @@ def _unsuited(
 ) -> dict[str, tuple[str, str, str]]:
     """Methods that can't work on these clips or have no epochs to choose from: (expected, got, advice)."""
     from microexpr import methods
-    from microexpr.evaluation import protocols
+    from microexpr.evaluation import protocols, runner
 
     clips = protocols.label(data.clips, protocol).clips
     found: dict[str, tuple[str, str, str]] = {}
     for variant, settings in zip(variants, chosen, strict=True):
-        needs = methods.create(variant.method, **settings).needs
-        lacking = next((needs - clip.carries for clip in clips if needs - clip.carries), None)
-        if lacking:
-            found[variant.method] = (
-                f"clips that carry {', '.join(sorted(needs))} for {variant.method}",
-                f"{data.name}, whose clips lack {', '.join(sorted(lacking))}",
-                "see: microexpr datasets",
-            )
+        method = methods.create(variant.method, **settings)
+        if lacking := runner.unsuited(method, variant.method, clips, data.name):
+            found[variant.method] = lacking
         elif "last" not in select and not _verbs(variant.method)[0]:
             advice = "set --select last"
             found[variant.method] = (f"epochs to choose from for {variant.method}", "a method without", advice)

@@ -227,7 +227,9 @@ def test_rendered_clips_are_called_rendered(tmp_path):
 def test_clips_that_lack_what_is_needed(tmp_path):
     bare = Dataset("bare", tuple(dataclasses.replace(clip, flow=None) for clip in REPLICA.clips))
     for name in ("confusion", "fusion-ablation"):
-        with pytest.raises(BadInput, match=f"for mjfn in the experiment {name}, got bare, whose clips lack flow"):
+        with pytest.raises(
+            BadInput, match=rf"for mjfn in the experiment {name}, got nothing in bare \(.* lacks flow\)"
+        ):
             experiments.run(name, bare, runs=tmp_path / "runs", out=tmp_path / "out", **QUICK)
     assert not list(tmp_path.iterdir())
     made = experiments.run("table3", bare, runs=tmp_path, **QUICK)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from microexpr.errors import MicroexprError
 from microexpr.kernels import masks
 from microexpr.methods import _torch
 
@@ -169,3 +170,17 @@ def test_a_gpu_beyond_the_last_is_told(monkeypatch):
     assert _torch.device_of("cuda:1").index == 1
     with pytest.raises(_torch.BadInput, match="from cuda:0 to cuda:1, got 'cuda:2'"):
         _torch.device_of("cuda:2")
+
+
+def test_answers_that_are_not_finite_are_told():
+    trained, _ = _torch.fit(Method(), X, Y)
+    _torch.check_weights(trained)
+    with torch.no_grad():
+        trained.layer.weight.fill_(3e38)  # finite, but not its products
+    _torch.check_weights(trained)
+    with pytest.raises(MicroexprError, match=r"finite answers .*learning_rate"):
+        _torch.predict(Method(), trained, X)
+    with torch.no_grad():
+        trained.layer.bias[1] = float("nan")
+    with pytest.raises(MicroexprError, match=r"layer\.bias is not finite"):
+        _torch.check_weights(trained)

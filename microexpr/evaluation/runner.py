@@ -119,14 +119,21 @@ def check_classes(method: Method, name: str, protocol: Protocol) -> None:
 
 def check_needs(method: Method, name: str, clips: Sequence[Clip], dataset: str) -> None:
     """Raises BadInput where a clip does not carry what the method needs."""
+    if found := unsuited(method, name, clips, dataset):
+        raise BadInput(*found)
+
+
+def unsuited(method: Method, name: str, clips: Sequence[Clip], dataset: str) -> tuple[str, str, str] | None:
+    """Why a method can't work on clips, as `BadInput` takes it: expected, got, advice; None where it can."""
     for clip in clips:
         if lacking := method.needs - clip.carries:
-            raise BadInput(
+            carried = f"{', '.join(sorted(clip.carries))} only" if clip.carries else "nothing"
+            return (
                 f"clips that carry {', '.join(sorted(method.needs))} for {name}",
-                f"{', '.join(sorted(clip.carries)) or 'nothing'} only in {dataset} "
-                f"({clip.key} lacks {', '.join(sorted(lacking))})",
+                f"{carried} in {dataset} ({clip.key} lacks {', '.join(sorted(lacking))})",
                 "choose a method that works on these clips or a data set with frames",
             )
+    return None
 
 
 def _check_verbs(method: Method, name: str, select: Sequence[str], stacked: bool) -> None:
